@@ -1,0 +1,232 @@
+//! A delivery and its stages: one row of the ledger, and the form in which it is stored.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::LedgerError;
+use crate::{
+    document::{DeliveryId, Document, Key},
+    place::Place,
+};
+
+/// The longest row that may be stored, in bytes; sled moves values past about 9 KB to files that it never syncs.
+pub const ROW_LIMIT: usize = 4096;
+
+/// One document on its way to one destination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// What makes it this delivery.
+    pub key: Key,
+    /// Counts the durable steps; 0 before the first. [`super::Ledger::advance`] takes only the revision it holds.
+    pub revision: u64,
+    /// Where the file was last seen.
+    pub place: Place,
+    /// When the file was first identified: the document's date when nobody gave another.
+    pub first_seen: Timestamp,
+    /// When this row was last written.
+    pub updated: Timestamp,
+    /// What its message says. `None` for a file that was refused before it was identified.
+    pub document: Option<Document>,
+    /// How often its message was sent, resends included.
+    pub sends: u32,
+    /// How many of those were left without an answer that settles anything.
+    pub uncertain: u32,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a delivery is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+pub enum Stage {
+    /// Identified; waiting for its turn, or for its next try.
+    Queued(Queued),
+    /// The message is fixed and its POST is about to leave, or has left.
+    Sending(Message),
+    /// The POST left and no answer settles what became of it.
+    Unknown(Unknown),
+    /// Answered 2xx without negative evidence.
+    Accepted(Accepted),
+    /// Final: a person must act.
+    Rejected(Rejected),
+}
+
+/// Waiting to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Queued {
+    /// Failed tries so far.
+    pub attempts: u32,
+    /// When these tries began (for `give_up_after`); a file that a person put back begins again.
+    pub since: Timestamp,
+    /// Not before this moment.
+    pub due: Timestamp,
+    /// Why the last try failed, in words; empty before the first.
+    pub why: String,
+    /// An upload that a later try may use.
+    pub upload: Option<Upload>,
+    /// The message of a try that may or may not have been seen: sent again as it is.
+    pub message: Option<Message>,
+}
+
+/// A file that Redox holds, not yet referenced by anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The Location header, an opaque string.
+    pub location: String,
+    /// When the upload ended.
+    pub at: Timestamp,
+}
+
+/// What, together with the row's document, decides every byte of the Bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `Bundle.id`.
+    pub bundle: Uuid,
+    /// `MessageHeader.id`.
+    pub header: Uuid,
+    /// `Bundle.timestamp`.
+    pub timestamp: Timestamp,
+    /// `MessageHeader.source.endpoint`.
+    pub endpoint: String,
+    /// The uploaded file; `None` when the file is embedded.
+    pub upload: Option<Upload>,
+}
+
+/// Sent, and never settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// What was sent.
+    pub message: Message,
+    /// How the answer was lost, in words.
+    pub why: String,
+    /// When it was first left without an answer.
+    pub since: Timestamp,
+    /// When to act on it; `None` while it is held for a person.
+    pub due: Option<Timestamp>,
+    /// Searches and resends so far.
+    pub tries: u32,
+}
+
+/// What Redox answered, less secrets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The HTTP status; 0 when the ledger was rebuilt from a receipt that does not say.
+    pub status: u16,
+    /// Header names and values, cut to what a row holds.
+    pub headers: Vec<(String, String)>,
+    /// `response.location` and other ids found in the body.
+    pub ids: Vec<String>,
+}
+
+/// Accepted by Redox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// When.
+    pub at: Timestamp,
+    /// With which message; `None` in a row that was shrunk or rebuilt from a receipt.
+    pub message: Option<Message>,
+    /// The answer.
+    pub answer: Answer,
+    /// The way into done.
+    pub filing: Filing,
+}
+
+/// Refused, by us or by Redox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// When.
+    pub at: Timestamp,
+    /// Why, and what staff can do.
+    pub reason: Reason,
+    /// The upload of the last try, for a file that is put back soon.
+    pub upload: Option<Upload>,
+    /// The way into failed.
+    pub filing: Filing,
+}
+
+/// Why a document was not sent or not accepted, in words for staff.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// A fixed word for programs, e.g. `no-patient`.
+    pub code: String,
+    /// What happened, in whole sentences.
+    pub what: String,
+    /// What to do next, in whole sentences.
+    pub todo: String,
+    /// Whether the message may have arrived all the same.
+    pub maybe_sent: bool,
+}
+
+/// Moving the document into done or failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filing {
+    /// Where the document is to lie, relative to done or failed; fixed before the move, so that a crash in between can be told from a file taken away.
+    pub to: Option<Place>,
+    /// When document, sidecar and receipt or reason lay there.
+    pub filed: Option<Timestamp>,
+}
+
+/// The outer form of a stored row. A change of shape takes the next number and keeps the old variant readable.
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    v: u32,
+    row: T,
+}
+
+const VERSION: u32 = 1;
+
+impl Delivery {
+    /// The delivery's name.
+    pub fn id(&self) -> DeliveryId {
+        self.key.id()
+    }
+
+    /// How the delivery ended, if it did and the file still has to be moved or marked as moved.
+    pub fn filing(&self) -> Option<&Filing> {
+        match &self.stage {
+            Stage::Accepted(accepted) => Some(&accepted.filing),
+            Stage::Rejected(rejected) => Some(&rejected.filing),
+            Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => None,
+        }
+    }
+
+    /// True once nothing is left to do.
+    pub fn is_filed(&self) -> bool {
+        self.filing().is_some_and(|filing| filing.filed.is_some())
+    }
+
+    /// When there is next something to do, for an open delivery.
+    pub fn due(&self) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::Queued(queued) => Some(queued.due),
+            Stage::Sending(_) => Some(self.updated),
+            Stage::Unknown(unknown) => unknown.due,
+            Stage::Accepted(_) | Stage::Rejected(_) => None,
+        }
+    }
+
+    /// The stored form: versioned JSON, read back and compared before it is let out.
+    pub fn encode(&self) -> Result<Vec<u8>, LedgerError> {
+        let bytes = serde_json::to_vec(&Stored { v: VERSION, row: self })
+            .map_err(|error| LedgerError::Damaged(error.to_string()))?;
+        if bytes.len() > ROW_LIMIT {
+            return Err(LedgerError::RowTooLong(bytes.len()));
+        }
+        match Self::decode(&bytes) {
+            Ok(row) if &row == self => Ok(bytes),
+            _ => Err(LedgerError::Damaged("a row that does not read back as it was written".into())),
+        }
+    }
+
+    /// Reads what [`Delivery::encode`] wrote, of this version or an earlier one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
+        let damaged = |error: serde_json::Error| LedgerError::Damaged(error.to_string());
+        let version = serde_json::from_slice::<Stored<serde::de::IgnoredAny>>(bytes).map_err(damaged)?.v;
+        if version > VERSION {
+            return Err(LedgerError::Newer(version));
+        }
+        Ok(serde_json::from_slice::<Stored<Self>>(bytes).map_err(damaged)?.row)
+    }
+}
