@@ -3,4 +3,5 @@
 
 pub mod document;
 pub mod ledger;
+pub mod message;
 pub mod place;

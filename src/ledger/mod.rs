@@ -8,9 +8,7 @@ use std::{future::Future, pin::Pin};
 
 use jiff::Timestamp;
 
-pub use delivery::{
-    Accepted, Answer, Delivery, Filing, Message, Queued, ROW_LIMIT, Reason, Rejected, Stage, Unknown, Upload,
-};
+pub use delivery::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Unknown};
 
 use crate::document::DeliveryId;
 
