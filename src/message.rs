@@ -26,6 +26,8 @@ pub struct Message {
     pub endpoint: String,
     /// The uploaded file; `None` when the file is embedded.
     pub upload: Option<Upload>,
+    /// How often it was sent, the time under way included. Not a part of the Bundle.
+    pub sent: u32,
 }
 
 /// What Redox answered, less secrets.

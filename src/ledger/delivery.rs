@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use crate::{
-    document::{DeliveryId, Document, Key},
+    document::{DeliveryId, Document, Key, Patient},
     message::{Answer, Message, Upload},
     place::Place,
 };
@@ -162,6 +162,24 @@ impl Delivery {
         self.filing().is_some_and(|filing| filing.filed.is_some())
     }
 
+    /// Drops from an ended delivery what neither a duplicate's comparison nor the history asks for: the message, the
+    /// answer's headers, and of the patient all but the identifiers. What is said of the document stays whole.
+    /// A rejected file's upload stays too, for the file may be put back. An open delivery needs everything.
+    pub fn shrink(&mut self) {
+        match &mut self.stage {
+            Stage::Accepted(accepted) => {
+                accepted.message = None;
+                accepted.answer.headers = Vec::new();
+            }
+            Stage::Rejected(_) => {}
+            Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => return,
+        }
+        if let Some(document) = &mut self.document {
+            let identifier = std::mem::take(&mut document.patient.identifier);
+            document.patient = Patient { identifier, family: None, given: Vec::new(), birth_date: None, gender: None };
+        }
+    }
+
     /// When there is next something to do, for an open delivery.
     pub fn due(&self) -> Option<Timestamp> {
         match &self.stage {
@@ -193,5 +211,73 @@ impl Delivery {
             return Err(LedgerError::Newer(version));
         }
         Ok(serde_json::from_slice::<Stored<Self>>(bytes).map_err(damaged)?.row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn stored_by_version_1() -> Vec<(Value, Delivery)> {
+        let file = include_str!("../../tests/fixtures/ledger/v1.json");
+        let stored: Vec<Value> = serde_json::from_str(file).unwrap();
+        stored
+            .into_iter()
+            .map(|value| (value.clone(), Delivery::decode(value.to_string().as_bytes()).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn rows_of_version_1_are_still_read_whole() {
+        let mut stages = Vec::new();
+        for (value, row) in stored_by_version_1() {
+            assert_eq!(serde_json::from_slice::<Value>(&row.encode().unwrap()).unwrap(), value, "nothing is dropped");
+            stages.push(match row.stage {
+                Stage::Queued(_) => "queued",
+                Stage::Sending(_) => "sending",
+                Stage::Unknown(_) => "unknown",
+                Stage::Accepted(_) => "accepted",
+                Stage::Rejected(_) => "rejected",
+            });
+        }
+        assert_eq!(stages, ["queued", "sending", "unknown", "accepted", "rejected"]);
+    }
+
+    #[test]
+    fn a_row_of_a_newer_version_is_refused_whatever_it_holds() {
+        let row = br#"{"v":999,"row":{"shape":"nobody knows"}}"#;
+        assert!(matches!(Delivery::decode(row), Err(LedgerError::Newer(999))));
+        for damaged in [&b""[..], b"{}", br#"{"v":1,"row":{}}"#, b"\0\0\0\0"] {
+            assert!(matches!(Delivery::decode(damaged), Err(LedgerError::Damaged(_))));
+        }
+    }
+
+    #[test]
+    fn shrinking_keeps_what_duplicates_and_history_ask_for() {
+        for (_, row) in stored_by_version_1() {
+            let mut small = row.clone();
+            small.shrink();
+            if row.filing().is_none() {
+                assert_eq!(small, row, "an open delivery needs everything");
+                continue;
+            }
+            assert_eq!(
+                (&small.key, &small.place, small.sends, small.filing()),
+                (&row.key, &row.place, row.sends, row.filing())
+            );
+            match (&row.document, &small.document) {
+                (Some(whole), Some(kept)) => {
+                    assert_eq!((&kept.metadata, &kept.content), (&whole.metadata, &whole.content));
+                    assert_eq!(kept.patient.identifier, whole.patient.identifier);
+                    assert!(small.encode().unwrap().len() < row.encode().unwrap().len());
+                    let text = String::from_utf8(small.encode().unwrap()).unwrap();
+                    assert!(!text.contains("2008-01-06") && !text.contains("x-request-id"), "{text}");
+                }
+                (None, None) => assert_eq!(small, row),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -2,13 +2,23 @@
 //!
 //! The ledger knows nothing of folders or HTTP: it keeps rows and gives them back.
 
+#[cfg(test)]
+mod contract;
 mod delivery;
+mod folder;
+mod memory;
+mod sled_store;
+mod stamp;
+mod trees;
 
 use std::{future::Future, pin::Pin};
 
 use jiff::Timestamp;
 
 pub use delivery::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Unknown};
+pub use folder::move_aside;
+pub use memory::MemoryLedger;
+pub use sled_store::SledLedger;
 
 use crate::document::DeliveryId;
 

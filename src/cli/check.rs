@@ -1,0 +1,135 @@
+//! `chartdrop check`: tries everything that deliveries need, one line each, with the mend where it fails.
+
+use std::{io, path::Path};
+
+use super::{COULD_NOT_WORK, DONE};
+use crate::{
+    config::{Config, Inbox},
+    filing, mount,
+    redox::{Client, Failure},
+};
+
+/// The clock may be off by so many seconds before Redox may refuse our tokens.
+const SKEW: i64 = 10;
+
+/// One line of the report.
+enum Line {
+    Good(String),
+    Bad { what: String, mend: String },
+}
+
+/// Prints the report. Gives back the exit code.
+pub async fn run(path: &Path) -> anyhow::Result<u8> {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            return Ok(print(&[Line::Bad { what: error.to_string(), mend: "Mend it, then check again.".into() }]));
+        }
+    };
+    let mut lines = vec![Line::Good(format!("configuration: {}", path.display()))];
+    for inbox in &config.inboxes {
+        lines.extend(folders(inbox));
+    }
+    lines.push(ledger(&config.ledger));
+    lines.extend(redox(&config).await);
+    Ok(print(&lines))
+}
+
+fn print(lines: &[Line]) -> u8 {
+    let mut code = DONE;
+    for line in lines {
+        match line {
+            Line::Good(what) => println!("ok    {what}"),
+            Line::Bad { what, mend } => {
+                println!("FAIL  {what}\n      {mend}");
+                code = COULD_NOT_WORK;
+            }
+        }
+    }
+    match code {
+        DONE => println!("\nEverything that deliveries need is there."),
+        _ => println!("\nNothing was sent. Mend what is marked FAIL, then check again."),
+    }
+    code
+}
+
+fn folders(inbox: &Inbox) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (role, folder) in [("inbox", &inbox.path), ("done", &inbox.done), ("failed", &inbox.failed)] {
+        let what = format!("{}: {role} folder {}", inbox.name, folder.display());
+        // `run` makes done and failed; an inbox that is missing may be a share that is not mounted.
+        if role != "inbox" && !folder.exists() {
+            std::fs::create_dir_all(folder).ok();
+        }
+        lines.push(match filing::probe(folder) {
+            Ok(()) => Line::Good(format!("{what}: a file can be written, renamed and removed")),
+            Err(error) => Line::Bad { what: format!("{what}: {error}"), mend: mend(&error, role) },
+        });
+    }
+    lines
+}
+
+fn mend(error: &io::Error, role: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound if role == "inbox" => "Make the folder, or mount the share that holds it.".into(),
+        io::ErrorKind::NotFound => "Make the folder.".into(),
+        io::ErrorKind::PermissionDenied => "Let the user that chartdrop runs as write there (chown, chmod).".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "The filesystem is mounted read-only; mount it for writing.".into(),
+        io::ErrorKind::StorageFull => "The filesystem is full; make room.".into(),
+        _ => "Look into the system's log for what is wrong with this filesystem.".into(),
+    }
+}
+
+/// The ledger itself is not opened: a running daemon has it.
+fn ledger(path: &Path) -> Line {
+    let what = format!("ledger: {}", path.display());
+    let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    match (mount::is_local(nearest), if nearest == path { Ok(()) } else { filing::probe(nearest) }) {
+        (Ok(true), Ok(())) => Line::Good(format!("{what}: on a local filesystem")),
+        (Ok(false), _) => Line::Bad {
+            what: format!("{what}: not on a local filesystem"),
+            mend: "Put ledger.path on a disk of this machine: on a share a record can be lost after it was confirmed."
+                .into(),
+        },
+        (Err(error), _) | (_, Err(error)) => {
+            Line::Bad { what: format!("{what}: {error}"), mend: mend(&error, "ledger") }
+        }
+    }
+}
+
+async fn redox(config: &Config) -> Vec<Line> {
+    let key = format!("key: {}", config.redox.private_key.display());
+    let client = match Client::new(config.redox.clone()) {
+        Ok(client) => client,
+        Err(error) => {
+            let mend = "Mend that, or make a new key with: chartdrop keygen".into();
+            return vec![Line::Bad { what: format!("{key}: {error}"), mend }];
+        }
+    };
+    let mut lines = vec![Line::Good(format!("{key}: {}", config.redox.algorithm))];
+    match client.token().await {
+        Ok(token) => {
+            let host = &config.redox.base_url;
+            lines.push(Line::Good(format!("token: {host} gave one for {} seconds", token.expires_in.as_secs())));
+            lines.push(match token.skew {
+                Some(skew) if skew.abs() > SKEW => Line::Bad {
+                    what: format!("clock: {skew} seconds off Redox's"),
+                    mend: "Let the machine keep its time from the network: timedatectl set-ntp true".into(),
+                },
+                Some(skew) => Line::Good(format!("clock: {skew} seconds off Redox's")),
+                None => Line::Good("clock: Redox did not tell its time".into()),
+            });
+        }
+        Err(failure) => {
+            let (what, mend) = match failure {
+                Failure::Stop { what, todo, .. } | Failure::Rejected { what, todo, .. } => (what, todo),
+                other => (
+                    other.to_string(),
+                    "Check the connection to the internet, base_url, and that no firewall is in between.".into(),
+                ),
+            };
+            lines.push(Line::Bad { what: format!("token: {what}"), mend });
+        }
+    }
+    lines
+}

@@ -1,0 +1,197 @@
+//! `status`, `history`, `show`, `retry`, `hold`, `release`: what the ledger says, and what a person decides.
+//!
+//! They open the ledger themselves, so the daemon must be stopped while they run.
+
+use std::path::Path;
+
+use anyhow::{bail, ensure};
+use serde::Serialize;
+
+use super::DONE;
+use crate::{
+    config::Config,
+    delivery::operator,
+    ledger::{Delivery, Ledger, Query, SledLedger, Stage},
+};
+
+/// What `status` and `history` are told.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// One JSON document in place of words.
+    #[arg(long)]
+    json: bool,
+    /// At most so many deliveries.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    limit: usize,
+}
+
+/// What `show` is told.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The delivery's id, or how it begins.
+    id: String,
+    /// One JSON document in place of words.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `retry` is told.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct RetryArgs {
+    /// The deliveries' ids, or how they begin.
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Everything that waits or is held.
+    #[arg(long)]
+    all: bool,
+}
+
+/// What `hold` and `release` are told.
+#[derive(Debug, clap::Args)]
+pub struct IdArgs {
+    /// The delivery's id, or how it begins.
+    id: String,
+}
+
+/// A delivery as it is listed.
+#[derive(Debug, Serialize)]
+struct View {
+    id: String,
+    stage: &'static str,
+    inbox: String,
+    path: String,
+    updated: jiff::Timestamp,
+    due: Option<jiff::Timestamp>,
+    sends: u32,
+    uncertain: u32,
+    why: String,
+}
+
+impl View {
+    fn of(row: &Delivery) -> Self {
+        let (stage, why) = match &row.stage {
+            Stage::Queued(queued) => ("queued", queued.why.clone()),
+            Stage::Sending(_) => ("sending", String::new()),
+            Stage::Unknown(unknown) if unknown.due.is_none() => ("held", unknown.why.clone()),
+            Stage::Unknown(unknown) => ("unknown", unknown.why.clone()),
+            Stage::Accepted(_) => ("accepted", String::new()),
+            Stage::Rejected(rejected) => ("rejected", rejected.reason.what.clone()),
+        };
+        Self {
+            id: row.id().to_string(),
+            stage,
+            inbox: row.place.inbox.clone(),
+            path: row.place.path.to_string(),
+            updated: row.updated,
+            due: row.due().filter(|due| *due < jiff::Timestamp::MAX),
+            sends: row.sends,
+            uncertain: row.uncertain,
+            why,
+        }
+    }
+}
+
+fn open(config: &Path) -> anyhow::Result<(Config, SledLedger)> {
+    let config = Config::load(config)?;
+    ensure!(config.ledger.is_dir(), "There is no ledger yet: nothing has been delivered.");
+    let ledger = SledLedger::open(&config.ledger)?;
+    Ok((config, ledger))
+}
+
+/// What is under way.
+pub async fn status(config: &Path, args: ListArgs) -> anyhow::Result<u8> {
+    let (_, ledger) = open(config)?;
+    let mut rows = ledger.list(Query::Open { limit: args.limit }).await?;
+    rows.extend(ledger.list(Query::Unfiled { limit: args.limit }).await?);
+    print(&rows, args.json, "Nothing is under way.")
+}
+
+/// What was filed, newest first.
+pub async fn history(config: &Path, args: ListArgs) -> anyhow::Result<u8> {
+    let (_, ledger) = open(config)?;
+    print(&ledger.list(Query::History { limit: args.limit }).await?, args.json, "Nothing has been filed yet.")
+}
+
+fn print(rows: &[Delivery], json: bool, none: &str) -> anyhow::Result<u8> {
+    let views: Vec<_> = rows.iter().map(View::of).collect();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&views)?);
+    } else if views.is_empty() {
+        println!("{none}");
+    } else {
+        for view in views {
+            let at = view.updated.strftime("%Y-%m-%d %H:%M:%S UTC");
+            println!("{}  {:8}  {at}  {}: {}", view.id, view.stage, view.inbox, view.path);
+            if !view.why.is_empty() {
+                println!("    {}", view.why);
+            }
+        }
+    }
+    Ok(DONE)
+}
+
+/// Everything that the ledger holds of one delivery.
+pub async fn show(config: &Path, args: ShowArgs) -> anyhow::Result<u8> {
+    let (_, ledger) = open(config)?;
+    let row = find(&ledger, &args.id).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&row)?);
+        return Ok(DONE);
+    }
+    print(std::slice::from_ref(&row), false, "")?;
+    println!(
+        "    to {}, sent {} times, {} of them without a certain answer",
+        row.key.destination.0, row.sends, row.uncertain
+    );
+    if let Stage::Rejected(rejected) = &row.stage {
+        println!("    {}", rejected.reason.todo);
+    }
+    Ok(DONE)
+}
+
+/// Tries again, on purpose.
+pub async fn retry(config: &Path, args: RetryArgs) -> anyhow::Result<u8> {
+    let (config, ledger) = open(config)?;
+    let mut rows = Vec::new();
+    if args.all {
+        rows = ledger.list(Query::Open { limit: usize::MAX }).await?;
+    }
+    for id in &args.ids {
+        rows.push(find(&ledger, id).await?);
+    }
+    for row in rows {
+        let id = row.id();
+        println!("{id}: {}", operator::retry(&config, &ledger, row).await?);
+    }
+    Ok(DONE)
+}
+
+/// Keeps a delivery back.
+pub async fn hold(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
+    let (_, ledger) = open(config)?;
+    println!("{}", operator::hold(&ledger, find(&ledger, &args.id).await?).await?);
+    Ok(DONE)
+}
+
+/// Lets a held delivery go on.
+pub async fn release(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
+    let (_, ledger) = open(config)?;
+    println!("{}", operator::release(&ledger, find(&ledger, &args.id).await?).await?);
+    Ok(DONE)
+}
+
+async fn find(ledger: &SledLedger, id: &str) -> anyhow::Result<Delivery> {
+    ensure!(id.len() >= 4, "Give at least four letters of the delivery's id.");
+    let mut found = Vec::new();
+    for query in
+        [Query::Open { limit: usize::MAX }, Query::Unfiled { limit: usize::MAX }, Query::History { limit: usize::MAX }]
+    {
+        found.extend(ledger.list(query).await?.into_iter().filter(|row| row.id().to_string().starts_with(id)));
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => bail!("There is no delivery {id}. `chartdrop status` and `chartdrop history` list them."),
+        n => bail!("{n} deliveries begin with {id}. Give more of the id."),
+    }
+}

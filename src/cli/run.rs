@@ -1,0 +1,149 @@
+//! `chartdrop run`: delivers what is dropped, until it is told to end.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::{COULD_NOT_WORK, DONE, NOT_ALL};
+use crate::{
+    config::{Config, units},
+    delivery::{self, Engine, Mode, Summary},
+    ledger::Ledger,
+    redox::Client,
+    status::systemd,
+};
+
+/// How long `--once` goes on when nobody says.
+const ONCE: &str = "10m";
+
+/// What `run` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Deliver what is in the inboxes, then end (for cron).
+    #[arg(long)]
+    once: bool,
+    /// With --once: go on retrying for so long at most, for example 10m.
+    #[arg(long = "for", value_name = "DURATION", default_value = ONCE, requires = "once")]
+    for_: units::Duration,
+}
+
+/// Runs until SIGTERM, SIGINT or, with `--once`, until everything is final. Gives back the exit code.
+pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
+    let config = Config::load(config)?;
+    make_folders(&config)?;
+    let client = Client::new(config.redox.clone())?;
+    if config.status.listen.is_some() {
+        tracing::warn!("status.listen is set, and this version has no web page yet: nothing listens there");
+    }
+    let shutdown = CancellationToken::new();
+    end_on_signals(shutdown.clone())?;
+    let (ledger, rebuilt_at) = delivery::open_ledger(&config).await?;
+    let mode = match args.once {
+        true => Mode::Once { until: Instant::now() + args.for_.get() },
+        false => Mode::Forever,
+    };
+    info!(inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
+    let background = tokio::spawn(background(Arc::clone(&ledger), config.history, shutdown.clone()));
+    let engine = Arc::new(Engine::new(config, ledger, client, rebuilt_at));
+    let result = Arc::clone(&engine).run(mode, shutdown.clone(), systemd::ready).await;
+    systemd::stopping();
+    shutdown.cancel();
+    background.await?;
+    match result {
+        Ok(summary) if args.once => Ok(report(&summary, &engine)),
+        Ok(summary) => {
+            info!(
+                accepted = summary.accepted,
+                rejected = summary.rejected,
+                waiting = summary.waiting,
+                "chartdrop ends"
+            );
+            Ok(DONE)
+        }
+        Err(error) => {
+            error!("chartdrop cannot go on: {error}");
+            // Not COULD_NOT_WORK: it did work, and systemd is to start it again.
+            Ok(if args.once { COULD_NOT_WORK } else { NOT_ALL })
+        }
+    }
+}
+
+/// Feeds the watchdog, and forgets deliveries that were filed longer ago than the history reaches.
+async fn background(ledger: Arc<dyn Ledger>, history: Duration, shutdown: CancellationToken) {
+    let forget = async {
+        let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = days.tick() => {}
+            }
+            // A ledger that cannot do this says so at the next delivery as well, and that ends the program.
+            if let Ok(before) = Timestamp::now().checked_sub(history)
+                && let Ok(forgotten @ 1..) = ledger.forget(before).await
+            {
+                info!(forgotten, "old deliveries have left the history");
+            }
+        }
+    };
+    tokio::join!(forget, systemd::feed_watchdog(Arc::clone(&ledger), shutdown.clone()));
+}
+
+/// SIGTERM and SIGINT end the program; SIGIO does nothing.
+fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Sent when somebody opens a file in the instant in which we ask the kernel for its writers; it would kill us.
+    let mut lease = signal(SignalKind::io())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = lease.recv() => {}
+            }
+        }
+        info!("told to end: no new deliveries are begun");
+        shutdown.cancel();
+        std::future::pending::<()>().await;
+    });
+    Ok(())
+}
+
+/// The done and failed folders are ours to make; an inbox that is not there may be a share that is not mounted.
+fn make_folders(config: &Config) -> anyhow::Result<()> {
+    for inbox in &config.inboxes {
+        for folder in [&inbox.done, &inbox.failed] {
+            std::fs::create_dir_all(folder).with_context(|| {
+                format!("The folder {} cannot be made. Make it, and let chartdrop write there.", folder.display())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn report(summary: &Summary, engine: &Engine) -> u8 {
+    println!("{} accepted, {} rejected, {} still in the inbox.", summary.accepted, summary.rejected, summary.waiting);
+    if summary.rejected > 0 {
+        println!("Beside each rejected document in the failed folder lies a note that says why, and what to do.");
+    }
+    for inbox in &summary.unreadable {
+        println!("The inbox {inbox} cannot be read. Check that its folder is there and mounted.");
+    }
+    match engine.trouble() {
+        Some(trouble) if trouble.stopped => {
+            println!("{}\nNothing is lost. {}", trouble.what, trouble.todo);
+            COULD_NOT_WORK
+        }
+        _ if !summary.unreadable.is_empty() => COULD_NOT_WORK,
+        _ if summary.rejected > 0 || summary.waiting > 0 => NOT_ALL,
+        _ => DONE,
+    }
+}

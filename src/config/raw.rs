@@ -1,0 +1,351 @@
+//! The configuration file's own shape, key by key, and the checks that turn it into a [`Config`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use regex::Regex;
+use serde::{Deserialize, Deserializer};
+
+use super::{
+    Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, Watch,
+    strict::{nearest, refuse},
+    units::{ByteSize, Duration},
+};
+use crate::{
+    document::{Coding, Destination},
+    redox::{Algorithm, Environment, Settings, UploadBody},
+};
+
+/// The type that is always known: FHIR's word for "nobody said".
+const UNSPECIFIED: &str = "unspecified";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    inbox: Vec<RawInbox>,
+    #[serde(default)]
+    document_types: BTreeMap<String, Coding>,
+    redox: RawRedox,
+    #[serde(default)]
+    delivery: RawDelivery,
+    #[serde(default)]
+    ledger: RawLedger,
+    #[serde(default)]
+    status: RawStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawInbox {
+    name: String,
+    path: PathBuf,
+    done: Option<PathBuf>,
+    failed: Option<PathBuf>,
+    destination: String,
+    #[serde(default = "default_settle")]
+    settle: Duration,
+    #[serde(default = "default_incomplete_after")]
+    incomplete_after: Duration,
+    #[serde(default)]
+    watch: Watch,
+    #[serde(default)]
+    sidecar: SidecarRule,
+    #[serde(default)]
+    patient: RawPatient,
+    #[serde(default)]
+    document: RawDocument,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPatient {
+    identifier_system: Option<String>,
+    folder_pattern: Option<Pattern>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDocument {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRedox {
+    #[serde(default = "default_base_url")]
+    base_url: String,
+    environment: Environment,
+    client_id: String,
+    key_id: String,
+    private_key: PathBuf,
+    #[serde(default = "default_algorithm")]
+    algorithm: Algorithm,
+    source_id: Option<String>,
+    scope: Option<String>,
+    #[serde(default = "default_upload_body")]
+    upload_body: UploadBody,
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDelivery {
+    method: Method,
+    embed_limit: ByteSize,
+    size_limit: ByteSize,
+    concurrency: usize,
+    #[serde(deserialize_with = "Duration::positive")]
+    request_timeout: Duration,
+    #[serde(deserialize_with = "Duration::positive")]
+    retry_first: Duration,
+    #[serde(deserialize_with = "Duration::positive")]
+    retry_max: Duration,
+    #[serde(deserialize_with = "Duration::positive")]
+    give_up_after: Duration,
+    upload_max_age: Duration,
+    on_unknown: OnUnknown,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLedger {
+    path: PathBuf,
+    history: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawStatus {
+    socket: PathBuf,
+    listen: Option<SocketAddr>,
+}
+
+/// A regular expression that names the identifier.
+struct Pattern(Regex);
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let regex = Regex::new(&text)
+            .map_err(|_| refuse::<D::Error>("a regular expression such as '^(?<identifier>[0-9]+)'"))?;
+        if !regex.capture_names().flatten().any(|name| name == "identifier") {
+            return Err(refuse(
+                "a regular expression with a group for the patient's number, such as '^(?<identifier>[0-9]+)'",
+            ));
+        }
+        Ok(Self(regex))
+    }
+}
+
+fn default_settle() -> Duration {
+    Duration::seconds(2)
+}
+
+fn default_incomplete_after() -> Duration {
+    Duration::seconds(120)
+}
+
+fn default_base_url() -> String {
+    "https://api.redoxengine.com".into()
+}
+
+fn default_algorithm() -> Algorithm {
+    Algorithm::RS384
+}
+
+fn default_upload_body() -> UploadBody {
+    UploadBody::Raw
+}
+
+impl Default for RawDocument {
+    fn default() -> Self {
+        Self { kind: UNSPECIFIED.into() }
+    }
+}
+
+impl Default for RawDelivery {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            embed_limit: ByteSize(200_000),
+            size_limit: ByteSize(30_000_000),
+            concurrency: 4,
+            request_timeout: Duration::seconds(180),
+            retry_first: Duration::seconds(5),
+            retry_max: Duration::seconds(3600),
+            give_up_after: Duration::seconds(3 * 86_400),
+            upload_max_age: Duration::seconds(86_400),
+            on_unknown: OnUnknown::default(),
+        }
+    }
+}
+
+impl Default for RawLedger {
+    fn default() -> Self {
+        Self { path: "/var/lib/chartdrop/ledger".into(), history: Duration::seconds(365 * 86_400) }
+    }
+}
+
+impl Default for RawStatus {
+    fn default() -> Self {
+        Self { socket: "/run/chartdrop/control.sock".into(), listen: None }
+    }
+}
+
+/// Checks what the types cannot say; relative paths become absolute beneath `folder`. The error is for a person.
+pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
+    let mut document_types = raw.document_types;
+    document_types.entry(UNSPECIFIED.into()).or_insert_with(|| Coding {
+        system: "http://terminology.hl7.org/CodeSystem/v3-NullFlavor".into(),
+        code: "UNK".into(),
+        display: Some("Unknown".into()),
+    });
+    if raw.inbox.is_empty() {
+        return Err("there is no [[inbox]]: add one, so that there is a folder to watch".into());
+    }
+    let redox = redox(raw.redox, raw.delivery.request_timeout, folder)?;
+    let inboxes = raw
+        .inbox
+        .into_iter()
+        .map(|raw| inbox(raw, &document_types, redox.environment, folder))
+        .collect::<Result<Vec<_>, _>>()?;
+    let ledger = folder.join(raw.ledger.path);
+    apart(&inboxes, &ledger)?;
+    Ok(Config {
+        inboxes,
+        document_types,
+        redox,
+        delivery: delivery(&raw.delivery)?,
+        ledger,
+        history: raw.ledger.history.get(),
+        status: Status { socket: folder.join(raw.status.socket), listen: raw.status.listen },
+    })
+}
+
+fn redox(raw: RawRedox, request_timeout: Duration, folder: &Path) -> Result<Settings, String> {
+    for (key, value) in [("client_id", &raw.client_id), ("key_id", &raw.key_id)] {
+        if value.trim().is_empty() || value == "…" {
+            return Err(format!(
+                "redox.{key} is not filled in: copy it from the API key's page in the Redox dashboard"
+            ));
+        }
+    }
+    // A bare name may be a systemd credential; the key's loader looks there first.
+    let bare = raw.private_key.components().count() == 1
+        && std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| Path::new(&dir).join(&raw.private_key).exists());
+    Ok(Settings {
+        base_url: raw.base_url.trim_end_matches('/').to_owned(),
+        environment: raw.environment,
+        client_id: raw.client_id,
+        key_id: raw.key_id,
+        private_key: if bare { raw.private_key } else { folder.join(raw.private_key) },
+        algorithm: raw.algorithm,
+        source_id: raw.source_id,
+        scope: raw.scope,
+        upload_body: raw.upload_body,
+        ca_file: raw.ca_file.map(|path| folder.join(path)),
+        request_timeout: request_timeout.get(),
+    })
+}
+
+fn inbox(
+    raw: RawInbox,
+    types: &BTreeMap<String, Coding>,
+    environment: Environment,
+    folder: &Path,
+) -> Result<Inbox, String> {
+    let name = raw.name;
+    if name.is_empty() || name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Err("an inbox's name is 1 to 64 letters, digits, '-', '_' or '.'".into());
+    }
+    let slug = raw.destination;
+    if slug.is_empty() || slug.len() > 128 || !slug.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        return Err(format!(
+            "inbox {name}: destination is the slug from the Redox dashboard: letters, digits, '-', '_'"
+        ));
+    }
+    let path = folder.join(raw.path);
+    let sibling = |given: Option<PathBuf>, default: &str| match given {
+        Some(given) => folder.join(given),
+        None => path.parent().unwrap_or(folder).join(default),
+    };
+    let patient = match (raw.patient.identifier_system, raw.patient.folder_pattern) {
+        (Some(identifier_system), Some(Pattern(pattern))) => Some(FolderPattern { identifier_system, pattern }),
+        (None, None) => None,
+        _ => return Err(format!("inbox {name}: [inbox.patient] needs both identifier_system and folder_pattern")),
+    };
+    let document_type = types.get(&raw.document.kind).cloned().ok_or_else(|| {
+        let hint = nearest(&raw.document.kind, types.keys().map(String::as_str));
+        let hint = hint.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        format!("inbox {name}: the document type {:?} is not in [document_types]{hint}", raw.document.kind)
+    })?;
+    Ok(Inbox {
+        done: sibling(raw.done, "done"),
+        failed: sibling(raw.failed, "failed"),
+        destination: Destination(format!("{environment}/{slug}")),
+        name,
+        path,
+        slug,
+        settle: raw.settle.get(),
+        incomplete_after: raw.incomplete_after.get(),
+        watch: raw.watch,
+        sidecar: raw.sidecar,
+        patient,
+        document_type,
+    })
+}
+
+fn delivery(raw: &RawDelivery) -> Result<super::Delivery, String> {
+    if !(1..=64).contains(&raw.concurrency) {
+        return Err("delivery.concurrency must be between 1 and 64".into());
+    }
+    if raw.retry_first > raw.retry_max {
+        return Err("delivery.retry_first must not be longer than delivery.retry_max".into());
+    }
+    Ok(super::Delivery {
+        method: raw.method,
+        embed_limit: raw.embed_limit.0,
+        size_limit: raw.size_limit.0,
+        concurrency: raw.concurrency,
+        retry_first: raw.retry_first.get(),
+        retry_max: raw.retry_max.get(),
+        give_up_after: raw.give_up_after.get(),
+        upload_max_age: raw.upload_max_age.get(),
+        on_unknown: raw.on_unknown,
+    })
+}
+
+/// No folder inside another: what is filed must never be seen as dropped, and the ledger never as a document.
+fn apart(inboxes: &[Inbox], ledger: &Path) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for inbox in inboxes {
+        if !names.insert(&inbox.name) {
+            return Err(format!("two inboxes are called {}: every inbox needs a name of its own", inbox.name));
+        }
+    }
+    let roots: Vec<_> = inboxes.iter().map(|inbox| ("path", &inbox.name, &inbox.path)).collect();
+    let targets =
+        inboxes.iter().flat_map(|inbox| [("done", &inbox.name, &inbox.done), ("failed", &inbox.name, &inbox.failed)]);
+    for (i, (_, name, root)) in roots.iter().enumerate() {
+        let clash = |other: &Path| root.starts_with(other) || other.starts_with(root);
+        if clash(ledger) {
+            return Err(format!("inbox {name} and the ledger lie inside each other: give each a folder of its own"));
+        }
+        if let Some((_, other, _)) = roots[..i].iter().find(|(_, _, other)| clash(other)) {
+            return Err(format!("the inboxes {name} and {other} lie inside each other: give each a folder of its own"));
+        }
+        if let Some((key, other, _)) = targets.clone().find(|(_, _, target)| clash(target)) {
+            return Err(format!(
+                "the inbox {name} and the {key} folder of {other} lie inside each other: give each a folder of its own"
+            ));
+        }
+    }
+    match inboxes.iter().find(|inbox| inbox.done.starts_with(&inbox.failed) || inbox.failed.starts_with(&inbox.done)) {
+        Some(inbox) => Err(format!("inbox {}: done and failed must not lie inside each other", inbox.name)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,315 @@
+//! One document, from where it lies to where it belongs: identify it, find its row, and take step after step.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{DeliveryError, Engine, age, operator::is_held};
+use crate::{
+    config::Inbox,
+    document::{Key, Sha256},
+    filing::Found,
+    inbox::{Candidate, Identified, Pairing, Ready, Refusal, Root, Rules, identify},
+    ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
+    place::Place,
+};
+
+/// How soon to look again at a document whose twin is just being sent, or that changed under our hands.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How long a held delivery rests between two looks.
+pub(super) const HELD: Duration = Duration::from_secs(60);
+
+/// What became of a document for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It lies in done.
+    Accepted,
+    /// It lies in failed.
+    Rejected,
+    /// It stays in the inbox until then.
+    Waiting { until: Instant, why: Waiting },
+}
+
+/// Why a document waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It is not complete, or cannot be read just now.
+    Inbox(&'static str),
+    /// Its delivery is to be tried again.
+    Retry,
+    /// The channel is closed for all.
+    Channel,
+    /// It is held for a person.
+    Held,
+    /// It could not be moved to done or failed.
+    Filing,
+    /// The program is about to end.
+    Shutdown,
+}
+
+/// The file at hand: what a step may read, and what filing moves.
+pub(super) struct Item<'a> {
+    pub inbox: &'a Inbox,
+    pub ready: Option<&'a Ready>,
+    pub found: Found,
+    pub shutdown: &'a CancellationToken,
+}
+
+/// What a step led to.
+pub(super) enum Step {
+    /// The row is further on.
+    Next(Box<Delivery>),
+    /// Nothing more can be done for now.
+    Stop(Outcome),
+}
+
+impl Engine {
+    /// Does whatever can be done now for a document in an inbox.
+    pub(super) async fn attend(
+        self: &Arc<Self>,
+        inbox: &Inbox,
+        candidate: Candidate,
+        shutdown: &CancellationToken,
+    ) -> Result<Outcome, DeliveryError> {
+        let engine = Arc::clone(self);
+        let (name, examined) = (inbox.name.clone(), candidate.clone());
+        let identified = tokio::task::spawn_blocking(move || engine.identify(&name, &examined))
+            .await
+            .map_err(|_| DeliveryError::Broken("identifying a document"))?;
+        let place = Place { inbox: inbox.name.clone(), path: candidate.path.clone() };
+        let sidecar = match candidate.pairing {
+            Pairing::With(ref sidecar) => Some(sidecar.clone()),
+            Pairing::Alone | Pairing::Ambiguous => None,
+        };
+        let id = (candidate.stamp().dev, candidate.stamp().ino);
+        let found = Found { document: candidate.path.clone(), id: Some(id), sidecar };
+        match identified {
+            Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
+            Identified::Refused(refusal) => {
+                let item = Item { inbox, ready: None, found, shutdown };
+                self.refuse(place, &candidate, refusal.into(), item).await
+            }
+            Identified::Ready(ready) => {
+                let item = Item { inbox, ready: Some(&ready), found, shutdown };
+                match self.claim(key(inbox, &ready).id()) {
+                    Some(_claim) => self.deliver(place, &candidate, &ready, item).await,
+                    None => Ok(wait(SOON, Waiting::Retry)),
+                }
+            }
+        }
+    }
+
+    fn identify(&self, inbox: &str, candidate: &Candidate) -> Identified {
+        let root = self.config.inbox(inbox).map(|inbox| (inbox, Root::open(&inbox.path)));
+        let Some((inbox, Ok(root))) = root else {
+            return Identified::NotYet { why: "the inbox cannot be read at the moment", pause: SOON };
+        };
+        let rules = Rules { inbox, types: &self.config.document_types, size_limit: self.config.delivery.size_limit };
+        identify(&root, rules, candidate, Instant::now())
+    }
+
+    async fn deliver(
+        &self,
+        place: Place,
+        candidate: &Candidate,
+        ready: &Ready,
+        item: Item<'_>,
+    ) -> Result<Outcome, DeliveryError> {
+        let now = Timestamp::now();
+        let fresh = Delivery {
+            key: key(item.inbox, ready),
+            revision: 0,
+            place: place.clone(),
+            first_seen: now,
+            updated: now,
+            document: Some(ready.document.clone()),
+            sends: 0,
+            uncertain: 0,
+            stage: Stage::Queued(queued(now)),
+        };
+        let row = match self.ledger.begin(fresh).await? {
+            Begun::New(row) if self.is_older_than_the_ledger(candidate) => match self.doubt(row, &item).await? {
+                Step::Next(row) => *row,
+                Step::Stop(outcome) => return Ok(outcome),
+            },
+            Begun::New(row) => row,
+            Begun::Existing(row) => match met_again(row, &place, ready, now) {
+                Met::Go(row) => *row,
+                Met::Changed(row) => self.ledger.advance(*row).await?,
+                Met::Duplicate(row) => return self.file_duplicate(&row, item).await,
+                Met::Refused(reason) => return self.refuse(place, candidate, *reason, item).await,
+            },
+        };
+        self.proceed(row, item).await
+    }
+
+    /// The life of a delivery: each stage has one step, and each step gives back the next stage.
+    async fn proceed(&self, mut row: Delivery, item: Item<'_>) -> Result<Outcome, DeliveryError> {
+        loop {
+            let now = Timestamp::now();
+            if let Some(due) = row.due().filter(|due| *due > now) {
+                if is_held(due) {
+                    return Ok(wait(HELD, Waiting::Held));
+                }
+                return Ok(wait(age(now, due), Waiting::Retry));
+            }
+            if item.shutdown.is_cancelled() && row.filing().is_none() {
+                return Ok(wait(Duration::ZERO, Waiting::Shutdown));
+            }
+            let step = match row.stage.clone() {
+                Stage::Queued(queued) => self.prepare(row, queued, &item).await?,
+                Stage::Sending(message) => self.send(row, message, &item).await?,
+                Stage::Unknown(unknown) => self.settle_unknown(row, unknown, &item).await?,
+                Stage::Accepted(_) | Stage::Rejected(_) => self.file(row, &item).await?,
+            };
+            match step {
+                Step::Next(next) => row = *next,
+                Step::Stop(outcome) => return Ok(outcome),
+            }
+        }
+    }
+
+    /// Records a document that will not be sent, and files it as failed.
+    async fn refuse(
+        &self,
+        place: Place,
+        candidate: &Candidate,
+        reason: Reason,
+        item: Item<'_>,
+    ) -> Result<Outcome, DeliveryError> {
+        let now = Timestamp::now();
+        let key = Key {
+            destination: item.inbox.destination.clone(),
+            patient: String::new(),
+            sha256: fingerprint(&place, candidate),
+        };
+        let Some(_claim) = self.claim(key.id()) else { return Ok(wait(SOON, Waiting::Retry)) };
+        let rejected = Stage::Rejected(Rejected { at: now, reason, upload: None, filing: Filing::default() });
+        let mut row = Delivery {
+            key,
+            revision: 0,
+            place,
+            first_seen: now,
+            updated: now,
+            document: None,
+            sends: 0,
+            uncertain: 0,
+            stage: rejected.clone(),
+        };
+        row = match self.ledger.begin(row).await? {
+            Begun::New(row) => row,
+            Begun::Existing(row) if !row.is_filed() => row,
+            Begun::Existing(row) => self.ledger.advance(Delivery { stage: rejected, updated: now, ..row }).await?,
+        };
+        self.proceed(row, item).await
+    }
+}
+
+/// What a row that stands already means for the document at hand.
+enum Met {
+    /// Go on where it was left.
+    Go(Box<Delivery>),
+    /// Write this first, then go on.
+    Changed(Box<Delivery>),
+    /// It was accepted before.
+    Duplicate(Box<Delivery>),
+    /// It was accepted before with other words.
+    Refused(Box<Reason>),
+}
+
+fn met_again(row: Delivery, place: &Place, ready: &Ready, now: Timestamp) -> Met {
+    let moved = Delivery { place: place.clone(), updated: now, ..row.clone() };
+    match &row.stage {
+        Stage::Queued(queued) if row.uncertain == 0 || queued.message.is_none() => {
+            if row.document.as_ref() == Some(&ready.document) && row.place == *place {
+                return Met::Go(Box::new(row));
+            }
+            // Nothing that counts was sent: what is said of the document now is what will be sent.
+            let queued = Queued { message: None, ..queued.clone() };
+            Met::Changed(Box::new(Delivery {
+                document: Some(ready.document.clone()),
+                stage: Stage::Queued(queued),
+                ..moved
+            }))
+        }
+        // What may have arrived is sent again as it was, or not at all.
+        Stage::Queued(_) | Stage::Unknown(_) if row.place == *place => Met::Go(Box::new(row)),
+        Stage::Queued(_) | Stage::Unknown(_) => Met::Changed(Box::new(moved)),
+        Stage::Sending(message) => {
+            let unknown = Unknown {
+                message: message.clone(),
+                why: "chartdrop was ended while it waited for the answer".into(),
+                since: now,
+                due: Some(now),
+                tries: 0,
+            };
+            Met::Changed(Box::new(Delivery { uncertain: row.uncertain + 1, stage: Stage::Unknown(unknown), ..moved }))
+        }
+        Stage::Accepted(_) | Stage::Rejected(_) if !row.is_filed() => Met::Go(Box::new(row)),
+        Stage::Accepted(accepted) => {
+            let said = row.document.as_ref().map(|document| &document.metadata);
+            if said == Some(&ready.document.metadata) {
+                return Met::Duplicate(Box::new(row));
+            }
+            let at = accepted.at.strftime("%Y-%m-%d %H:%M UTC");
+            Met::Refused(Box::new(Reason {
+                code: "other-metadata".into(),
+                what: format!(
+                    "The same document was accepted by Redox for this patient on {at} (as {}, delivery {}), and this time it comes with another description.",
+                    row.place.path,
+                    row.id()
+                ),
+                todo: "If the chart is right as it is, delete this file. If the description must be corrected in the chart, ask the person who looks after chartdrop to send it again on purpose.".into(),
+                maybe_sent: false,
+            }))
+        }
+        Stage::Rejected(rejected) => {
+            let upload = rejected.upload.clone();
+            Met::Changed(Box::new(Delivery {
+                document: Some(ready.document.clone()),
+                // A person's new try counts its time from here, and takes new ids.
+                first_seen: now,
+                stage: Stage::Queued(Queued { upload, ..queued(now) }),
+                ..moved
+            }))
+        }
+    }
+}
+
+fn queued(now: Timestamp) -> Queued {
+    Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message: None }
+}
+
+fn key(inbox: &Inbox, ready: &Ready) -> Key {
+    let patient = ready.document.patient.identifier.first();
+    Key {
+        destination: inbox.destination.clone(),
+        patient: patient.map(|first| format!("{}|{}", first.system, first.value)).unwrap_or_default(),
+        sha256: ready.document.content.sha256,
+    }
+}
+
+/// Stands for the bytes of a file that is refused unread: its place, size and time.
+fn fingerprint(place: &Place, candidate: &Candidate) -> Sha256 {
+    let stamp = candidate.stamp();
+    let text = format!("{}\0{}\0{}\0{}", place.inbox, place.path, stamp.size, stamp.mtime);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    Sha256(bytes)
+}
+
+pub(super) fn wait(pause: Duration, why: Waiting) -> Outcome {
+    Outcome::Waiting { until: Instant::now() + pause, why }
+}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code.into(), what: refusal.what, todo: refusal.todo, maybe_sent: false }
+    }
+}

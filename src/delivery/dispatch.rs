@@ -1,0 +1,305 @@
+//! Feeds documents from the inboxes to a bounded number of workers, and ends when it is told to.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinSet},
+    time::{sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    DeliveryError, Engine,
+    attend::{Outcome, Waiting},
+};
+use crate::{
+    config::Inbox,
+    inbox::{Candidate, Listing, Settler, Watcher, scan},
+    place::RelPath,
+};
+
+/// So many documents are taken from one scan; the next scan takes the next. Bounds what is held in memory.
+const BATCH: usize = 1000;
+/// Between two scans at least this long, however many events come.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a request under way may take after the program was told to end.
+const GRACE: Duration = Duration::from_secs(8);
+/// How soon an inbox that could not be read is tried again.
+const INBOX_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long to go on.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// Until told to end.
+    Forever,
+    /// Until everything is final, or until then.
+    Once {
+        /// The latest end.
+        until: Instant,
+    },
+}
+
+/// What was done, in this run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Documents filed as done.
+    pub accepted: u64,
+    /// Documents filed as failed.
+    pub rejected: u64,
+    /// Documents that still lie in the inboxes.
+    pub waiting: usize,
+    /// Inboxes that could not be read when it ended.
+    pub unreadable: Vec<String>,
+}
+
+impl Engine {
+    /// Tends all inboxes. `started` is called when the first scan of each has been done.
+    pub async fn run(
+        self: Arc<Self>,
+        mode: Mode,
+        shutdown: CancellationToken,
+        started: impl FnOnce(),
+    ) -> Result<Summary, DeliveryError> {
+        self.finish_filing().await?;
+        let slots = Arc::new(Semaphore::new(self.config.delivery.concurrency));
+        let first_scans = Arc::new(Semaphore::new(0));
+        let mut inboxes = JoinSet::new();
+        // An error in one inbox ends all: what the ledger cannot record must not be sent.
+        let stop = shutdown.child_token();
+        for inbox in &self.config.inboxes {
+            let tender = Tender {
+                engine: Arc::clone(&self),
+                inbox: inbox.clone(),
+                mode,
+                stop: stop.child_token(),
+                slots: Arc::clone(&slots),
+                settler: Settler::new(inbox.settle),
+                queue: VecDeque::new(),
+                workers: JoinSet::new(),
+                held: HashSet::new(),
+                summary: Summary::default(),
+            };
+            inboxes.spawn(tender.tend(Arc::clone(&first_scans)));
+        }
+        let all = u32::try_from(self.config.inboxes.len()).unwrap_or(u32::MAX);
+        let scanned = async {
+            // The semaphore is never closed, so that the permits come.
+            first_scans.acquire_many(all).await.ok();
+            started();
+            std::future::pending::<()>().await;
+        };
+        let ended = async {
+            let mut total = Summary::default();
+            let mut failed = None;
+            while let Some(ended) = inboxes.join_next().await {
+                match ended.map_err(broken).and_then(|result| result) {
+                    Ok(summary) => total.add(summary),
+                    Err(error) => {
+                        stop.cancel();
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            failed.map_or(Ok(total), Err)
+        };
+        tokio::select! {
+            () = scanned => Err(DeliveryError::Broken("starting")),
+            result = ended => result,
+        }
+    }
+}
+
+impl Summary {
+    fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.rejected += other.rejected;
+        self.waiting += other.waiting;
+        self.unreadable.extend(other.unreadable);
+    }
+}
+
+fn broken(_: JoinError) -> DeliveryError {
+    DeliveryError::Broken("a worker")
+}
+
+/// One inbox and what is under way from it.
+struct Tender {
+    engine: Arc<Engine>,
+    inbox: Inbox,
+    mode: Mode,
+    stop: CancellationToken,
+    /// Bounds the deliveries under way, over all inboxes.
+    slots: Arc<Semaphore>,
+    settler: Settler,
+    queue: VecDeque<Candidate>,
+    workers: JoinSet<(RelPath, Result<Outcome, DeliveryError>)>,
+    /// Documents that wait for a person: nothing to wait for in [`Mode::Once`].
+    held: HashSet<RelPath>,
+    summary: Summary,
+}
+
+impl Tender {
+    async fn tend(mut self, first_scan: Arc<Semaphore>) -> Result<Summary, DeliveryError> {
+        let mut watcher = Watcher::new(&self.inbox);
+        let mut mounts = Vec::new();
+        let mut readable = true;
+        let mut scans = 0_u64;
+        while !self.stop.is_cancelled() && !self.is_over() {
+            let began = Instant::now();
+            let wake = watcher.wake();
+            let root = self.inbox.path.clone();
+            let known = mounts.clone();
+            // The watch stands before the scan looks: what comes in between is seen by one or the other.
+            let (kept, pause, listing) = tokio::task::spawn_blocking(move || {
+                let pause = watcher.keep(&known);
+                (watcher, pause, scan(&root))
+            })
+            .await
+            .map_err(broken)?;
+            watcher = kept;
+            self.report(&listing, &mut readable);
+            let now = Instant::now();
+            let next = match &listing {
+                Ok(listing) => {
+                    mounts = listing.mounts.clone();
+                    let found = self.settler.observe(listing, now, BATCH);
+                    self.queue.extend(found.ready);
+                    if matches!(self.mode, Mode::Once { .. }) && self.is_empty(found.documents) {
+                        break;
+                    }
+                    found.next.unwrap_or(now + pause).min(now + pause)
+                }
+                Err(_) => now + INBOX_AGAIN,
+            };
+            if scans == 0 {
+                first_scan.add_permits(1);
+            }
+            scans += 1;
+            let quiet = now + QUIET.max(2 * (now - began));
+            self.work(next, quiet, &wake).await?;
+        }
+        self.wind_up().await
+    }
+
+    /// Works on what is queued until it is time for the next scan.
+    async fn work(
+        &mut self,
+        mut next: Instant,
+        quiet: Instant,
+        wake: &tokio::sync::Notify,
+    ) -> Result<(), DeliveryError> {
+        let until = match self.mode {
+            Mode::Forever => None,
+            Mode::Once { until } => Some(until),
+        };
+        loop {
+            let idle = self.queue.is_empty();
+            let due = until.map_or(next, |until| next.min(until)).max(quiet);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                Some(ended) = self.workers.join_next() => {
+                    let (path, outcome) = ended.map_err(broken)?;
+                    if let Some(again) = self.note(path, outcome?) {
+                        next = next.min(again);
+                    }
+                    let last = self.queue.is_empty() && self.workers.is_empty();
+                    if self.is_over() || (last && until.is_some()) {
+                        return Ok(());
+                    }
+                }
+                permit = Arc::clone(&self.slots).acquire_owned(), if !idle => {
+                    if let (Ok(permit), Some(candidate)) = (permit, self.queue.pop_front()) {
+                        self.start(permit, candidate);
+                    }
+                }
+                () = wake.notified(), if idle => next = next.min(quiet),
+                () = sleep_until(due.into()), if idle => return Ok(()),
+            }
+        }
+    }
+
+    fn start(&mut self, permit: OwnedSemaphorePermit, candidate: Candidate) {
+        let (engine, inbox, stop) = (Arc::clone(&self.engine), self.inbox.clone(), self.stop.clone());
+        self.workers.spawn(async move {
+            let path = candidate.path.clone();
+            let outcome = engine.attend(&inbox, candidate, &stop).await;
+            drop(permit);
+            (path, outcome)
+        });
+    }
+
+    /// Takes note of an outcome; gives back when the document is to be looked at again.
+    fn note(&mut self, path: RelPath, outcome: Outcome) -> Option<Instant> {
+        self.held.remove(&path);
+        match outcome {
+            Outcome::Accepted => self.summary.accepted += 1,
+            Outcome::Rejected => self.summary.rejected += 1,
+            Outcome::Waiting { until, why } => {
+                self.settler.put_back(&path, until);
+                if why == Waiting::Held {
+                    self.held.insert(path);
+                }
+                return Some(until);
+            }
+        }
+        // Should something of that name still be there, it is another file.
+        self.settler.put_back(&path, Instant::now());
+        None
+    }
+
+    fn is_empty(&self, documents: usize) -> bool {
+        self.queue.is_empty() && self.workers.is_empty() && documents <= self.held.len()
+    }
+
+    /// In [`Mode::Once`]: the time is up, or a person must mend the channel first.
+    fn is_over(&self) -> bool {
+        match self.mode {
+            Mode::Forever => false,
+            Mode::Once { until } => {
+                Instant::now() >= until || self.engine.trouble().is_some_and(|trouble| trouble.stopped)
+            }
+        }
+    }
+
+    /// Lets what is under way come to an end, and counts what is left.
+    async fn wind_up(mut self) -> Result<Summary, DeliveryError> {
+        self.stop.cancel();
+        let end = async {
+            while let Some(ended) = self.workers.join_next().await {
+                let (path, outcome) = ended.map_err(broken)?;
+                self.note(path, outcome?);
+            }
+            Ok::<_, DeliveryError>(())
+        };
+        match timeout(GRACE, end).await {
+            Ok(result) => result?,
+            Err(_) => warn!("a request took too long to wait for; its delivery is taken up at the next start"),
+        }
+        let root = self.inbox.path.clone();
+        match tokio::task::spawn_blocking(move || scan(&root)).await.map_err(broken)? {
+            Ok(listing) => self.summary.waiting = listing.documents().len(),
+            Err(_) => self.summary.unreadable.push(self.inbox.name.clone()),
+        }
+        Ok(self.summary)
+    }
+
+    /// One alarm when an inbox goes, one word when it is back.
+    fn report(&self, listing: &std::io::Result<Listing>, readable: &mut bool) {
+        let was = std::mem::replace(readable, listing.is_ok());
+        let inbox = &self.inbox.name;
+        match listing {
+            Err(error) if was => {
+                error!(%inbox, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
+            }
+            Ok(_) if !was => info!(%inbox, "the inbox can be read again"),
+            _ => {}
+        }
+    }
+}

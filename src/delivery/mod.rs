@@ -1,0 +1,109 @@
+//! What happens next: takes documents from the inboxes through the ledger and Redox into done or failed.
+//!
+//! The only room that knows the inbox, Redox, the ledger and filing. One function decides (`attend.rs`), the steps are
+//! in `steps.rs`; `dispatch.rs` feeds them from the inboxes.
+
+mod attend;
+mod channel;
+mod dispatch;
+pub mod operator;
+mod recover;
+mod retry;
+mod steps;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+pub use channel::Trouble;
+pub use dispatch::{Mode, Summary};
+pub use recover::open_ledger;
+
+use crate::{
+    config::Config,
+    document::DeliveryId,
+    ledger::{Ledger, LedgerError},
+    redox::Client,
+};
+
+/// Why deliveries cannot go on at all. Whatever lies in the inboxes stays there.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The record of what was sent is not to be relied on.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The ledger was lost and cannot be built again from the receipts.
+    #[error("the ledger is gone, and the receipts in {} cannot all be read: {why}. Without them documents would be sent again; mend or move them, and start again", folder.display())]
+    Rebuild {
+        /// The done folder.
+        folder: std::path::PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A part of the program ended without saying why.
+    #[error("a part of chartdrop ended unexpectedly ({0}); nothing is lost, start it again")]
+    Broken(&'static str),
+}
+
+/// Everything that a delivery needs, shared by all workers.
+pub struct Engine {
+    config: Config,
+    ledger: Arc<dyn Ledger>,
+    client: Client,
+    channel: channel::Channel,
+    /// Deliveries that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
+    busy: Mutex<HashSet<DeliveryId>>,
+    /// Set when the ledger was rebuilt: what was in the inboxes then may have been sent just before it was lost.
+    rebuilt_at: Option<Timestamp>,
+}
+
+/// A delivery that one worker has for itself.
+struct Claim<'a> {
+    engine: &'a Engine,
+    id: DeliveryId,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.engine.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Engine {
+    /// Puts the parts together. `rebuilt_at`: when the ledger was rebuilt from receipts, if it just was.
+    pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
+        let channel = channel::Channel::default();
+        Self { config, ledger, client, channel, busy: Mutex::default(), rebuilt_at }
+    }
+
+    /// Why nothing is being sent at the moment, if that is so.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.channel.trouble()
+    }
+
+    fn claim(&self, id: DeliveryId) -> Option<Claim<'_>> {
+        let new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        // Lazily: a claim that is dropped gives the delivery free, whoever has it.
+        new.then(|| Claim { engine: self, id })
+    }
+
+    /// A random part (0 to 1) of the pause that comes after `attempt` failed tries.
+    fn pause(&self, attempt: u32) -> Duration {
+        let unit = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        retry::pause(attempt, self.config.delivery.retry_first, self.config.delivery.retry_max, unit)
+    }
+}
+
+/// `moment + pause`, as far as timestamps go.
+fn after(moment: Timestamp, pause: Duration) -> Timestamp {
+    moment.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+/// How long ago, never negative.
+fn age(moment: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(moment)).unwrap_or_default()
+}

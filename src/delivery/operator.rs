@@ -1,0 +1,110 @@
+//! What a person may decide about one delivery: try again, hold, release. Works on the ledger of a stopped daemon.
+
+use jiff::Timestamp;
+
+use crate::{
+    config::Config,
+    filing::{self, Found},
+    ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Stage, Unknown},
+};
+
+/// Why a decision could not be carried out. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The ledger could not be asked.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The file could not be put back.
+    #[error(transparent)]
+    Filing(#[from] filing::FilingError),
+    /// It makes no sense for this delivery.
+    #[error("{0}")]
+    Refused(&'static str),
+}
+
+/// Sends again on purpose: with new ids for Bundle and message, and counted in the receipt. Gives back what comes of it.
+pub async fn retry(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
+    let now = Timestamp::now();
+    let queued = Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message: None };
+    let words = match &row.stage {
+        Stage::Queued(waiting) => {
+            let stage = Stage::Queued(Queued { due: now, since: now, ..waiting.clone() });
+            ledger.advance(Delivery { stage, updated: now, ..row }).await?;
+            return Ok("It will be tried as soon as chartdrop runs.");
+        }
+        Stage::Sending(_) | Stage::Unknown(_) => "It will be sent again, as a new message, as soon as chartdrop runs.",
+        Stage::Rejected(rejected) if rejected.filing.filed.is_some() => {
+            put_back(config, &row, &rejected.filing)?;
+            // Its row starts over when the file is seen: what was mended counts.
+            return Ok("It lies in the inbox again, and will be tried as soon as chartdrop runs.");
+        }
+        Stage::Accepted(accepted) if accepted.filing.filed.is_some() => {
+            "It may be sent once more, as a new message: drop the document (and its sidecar) into the patient's folder again."
+        }
+        Stage::Accepted(_) | Stage::Rejected(_) => {
+            return Err(OperatorError::Refused("It is just being filed; chartdrop ends that when it runs."));
+        }
+    };
+    ledger.advance(Delivery { stage: Stage::Queued(queued), first_seen: now, updated: now, ..row }).await?;
+    Ok(words)
+}
+
+/// Keeps an open delivery from being sent until it is released.
+pub async fn hold(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
+    let why = "held by a person".to_owned();
+    let stage = match row.stage.clone() {
+        Stage::Queued(queued) => Stage::Queued(Queued { due: Timestamp::MAX, why, ..queued }),
+        Stage::Unknown(unknown) => Stage::Unknown(Unknown { due: None, ..unknown }),
+        Stage::Sending(_) => {
+            return Err(OperatorError::Refused("It has just been sent; run chartdrop, and hold it then."));
+        }
+        Stage::Accepted(_) | Stage::Rejected(_) => {
+            return Err(OperatorError::Refused("It is final; there is nothing to hold."));
+        }
+    };
+    ledger.advance(Delivery { stage, updated: Timestamp::now(), ..row }).await?;
+    Ok("It is held until you release it.")
+}
+
+/// Lets a held delivery go on where it was.
+pub async fn release(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
+    let now = Timestamp::now();
+    let stage = match row.stage.clone() {
+        Stage::Queued(queued) if queued.due == Timestamp::MAX => {
+            Stage::Queued(Queued { due: now, why: String::new(), ..queued })
+        }
+        Stage::Unknown(mut unknown) if unknown.due.is_none() => {
+            // The same message may be sent as often again as before it was held.
+            unknown.message.sent = 1;
+            Stage::Unknown(Unknown { due: Some(now), tries: 0, ..unknown })
+        }
+        _ => return Err(OperatorError::Refused("It is not held.")),
+    };
+    ledger.advance(Delivery { stage, updated: now, ..row }).await?;
+    Ok("It goes on as soon as chartdrop runs.")
+}
+
+/// From failed back into the inbox, with its sidecar; the note goes, since what it says is over.
+fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), OperatorError> {
+    let gone = OperatorError::Refused(
+        "Its file is not in the failed folder any more. Drop it into the patient's folder in the inbox.",
+    );
+    let (Some(inbox), Some(to)) = (config.inbox(&row.place.inbox), &filing.to) else { return Err(gone) };
+    if !inbox.failed.join(to.path.as_path()).is_file() {
+        return Err(gone);
+    }
+    if inbox.path.join(row.place.path.as_path()).symlink_metadata().is_ok() {
+        return Err(OperatorError::Refused(
+            "Another file of that name lies in the inbox; let chartdrop deliver that one first.",
+        ));
+    }
+    let sidecar = filing::sidecar_of(&inbox.failed, &to.path);
+    let found = Found { document: to.path.clone(), id: None, sidecar };
+    filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
+    Ok(())
+}
+
+/// The pause that stands for "until a person says otherwise".
+pub(super) fn is_held(due: Timestamp) -> bool {
+    due == Timestamp::MAX
+}

@@ -1,0 +1,225 @@
+//! Done and failed: where documents go when nothing is left to do, each with its receipt or its reason.
+//!
+//! Filing decides nothing: the ledger has said *accepted* or *rejected* before anything here is called.
+
+mod moves;
+mod names;
+pub mod reason;
+pub mod receipt;
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+pub use moves::{FileId, id_of};
+use receipt::Receipt;
+
+use crate::{document::Sha256, place::RelPath};
+
+/// Why a file could not be filed. It stays where it is, and filing is tried again; nothing is sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum FilingError {
+    /// The document could not be moved.
+    #[error("a finished document cannot be moved to {}: {error}", folder.display())]
+    Move {
+        /// The done or failed folder.
+        folder: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The receipt or reason could not be written.
+    #[error("a note cannot be written in {}: {error}", folder.display())]
+    Note {
+        /// The done or failed folder.
+        folder: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// What is written beside the document.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// Beside a document in done.
+    Receipt(Box<Receipt>),
+    /// Beside a document in failed.
+    Reason(String),
+}
+
+impl Note {
+    fn ending(&self) -> &'static str {
+        match self {
+            Self::Receipt(_) => receipt::ENDING,
+            Self::Reason(_) => reason::ENDING,
+        }
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Receipt(receipt) => {
+                let mut json = serde_json::to_vec_pretty(receipt)?;
+                json.push(b'\n');
+                Ok(json)
+            }
+            // For Notepad on a Windows share.
+            Self::Reason(text) => Ok(text.replace('\n', "\r\n").into_bytes()),
+        }
+    }
+}
+
+/// What lies in an inbox and is to be filed.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The document, beneath the inbox.
+    pub document: RelPath,
+    /// Its very file; `None` when any file of that name is meant.
+    pub id: Option<FileId>,
+    /// Its sidecar, beneath the inbox.
+    pub sidecar: Option<RelPath>,
+}
+
+/// The place beneath `folder` (done or failed) that is free for a document, its sidecar and its note.
+pub fn plan(folder: &Path, found: &Found, note: &Note) -> Result<RelPath, FilingError> {
+    let sidecar = found.sidecar.as_ref().map(RelPath::file_name);
+    names::free(folder, &found.document, sidecar, note.ending())
+        .map_err(|error| FilingError::Move { folder: folder.into(), error })
+}
+
+/// Moves document and sidecar from `inbox` to `to` beneath `folder`, then writes the note. Safe to repeat at any point.
+///
+/// A document that is gone, or whose name has been taken by another file, is not an error: its note says what became of it.
+/// `AlreadyExists` inside the error means that somebody took the planned place: plan again.
+pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Note) -> Result<(), FilingError> {
+    let moving = |error| FilingError::Move { folder: folder.into(), error };
+    let target = folder.join(to.as_path());
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).map_err(moving)?;
+    }
+    gone_is_fine(moves::rename(&inbox.join(found.document.as_path()), &target, found.id)).map_err(moving)?;
+    if let Some(sidecar) = &found.sidecar {
+        let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
+        let target = folder.join(to.with_file_name(&name).as_path());
+        gone_is_fine(moves::rename(&inbox.join(sidecar.as_path()), &target, None)).map_err(moving)?;
+    }
+    write_note(folder, to, note)
+}
+
+/// Writes the note of a document that lies in its final place; one that is there already stays.
+pub fn write_note(folder: &Path, to: &RelPath, note: &Note) -> Result<(), FilingError> {
+    let writing = |error| FilingError::Note { folder: folder.into(), error };
+    let path = folder.join(names::note(to, note.ending()).as_path());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(writing)?;
+    }
+    let bytes = note.bytes().map_err(writing)?;
+    match moves::create_whole(&path, |file| file.write_all(&bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.map_err(writing),
+    }
+}
+
+/// From `folder` (failed) back to `to` beneath an inbox, with its sidecar; the reason is removed.
+pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Result<(), FilingError> {
+    let moving = |error| FilingError::Move { folder: inbox.into(), error };
+    let target = inbox.join(to.as_path());
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).map_err(moving)?;
+    }
+    // The sidecar first: a document that settles alone would be sent without it.
+    if let Some(sidecar) = &found.sidecar {
+        let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
+        let target = inbox.join(to.with_file_name(&name).as_path());
+        moves::rename(&folder.join(sidecar.as_path()), &target, None).map_err(moving)?;
+    }
+    moves::rename(&folder.join(found.document.as_path()), &target, None).map_err(moving)?;
+    let reason = folder.join(names::note(&found.document, reason::ENDING).as_path());
+    gone_is_fine(fs::remove_file(reason)).map_err(moving)
+}
+
+/// The sidecar that lies beside a document, unless it may be another document's.
+pub fn sidecar_of(folder: &Path, document: &RelPath) -> Option<RelPath> {
+    let beside = |base: &OsStr, ending: &str| {
+        let mut name = base.to_owned();
+        name.push(ending);
+        Some(document.with_file_name(&name)).filter(|rel| folder.join(rel.as_path()).is_file())
+    };
+    let of = |base: &OsStr| [".toml", ".json"].iter().find_map(|ending| beside(base, ending));
+    let name = document.file_name();
+    let stem = Path::new(name).file_stem().unwrap_or(name);
+    let parent = document.parent().map_or_else(|| folder.to_path_buf(), |parent| folder.join(parent.as_path()));
+    let shared = || {
+        fs::read_dir(parent).is_ok_and(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.file_name())
+                .any(|other| other != name && Path::new(&other).file_stem() == Some(stem) && !is_sidecar(&other))
+        })
+    };
+    of(name).or_else(|| if shared() { None } else { of(stem) })
+}
+
+fn is_sidecar(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.ends_with(b".toml") || name.ends_with(b".json")
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether the document lies in its final place already, by its bytes.
+pub fn is_filed_at(folder: &Path, to: &RelPath, sha256: Sha256) -> bool {
+    let digest = || -> io::Result<Sha256> {
+        let mut file = File::open(folder.join(to.as_path()))?;
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                n => context.update(&buffer[..n]),
+            }
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Ok(Sha256(bytes))
+    };
+    digest().is_ok_and(|found| found == sha256)
+}
+
+/// Every receipt beneath a done folder that can be read, with the place of its document; and how many could not be.
+pub fn receipts(done: &Path) -> io::Result<(Vec<(RelPath, Receipt)>, usize)> {
+    let (mut found, mut unreadable) = (Vec::new(), 0);
+    let mut folders = vec![done.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if let Some(document) = path.to_str().and_then(|path| path.strip_suffix(receipt::ENDING)) {
+                let rel = Path::new(document).strip_prefix(done).ok().and_then(RelPath::new);
+                match (rel, fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())) {
+                    (Some(rel), Some(receipt)) => found.push((rel, receipt)),
+                    _ => unreadable += 1,
+                }
+            }
+        }
+    }
+    Ok((found, unreadable))
+}
+
+/// Shows that a folder can be filed into: writes, renames and removes a file there.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    let name = format!(".chartdrop-probe-{}.tmp", uuid::Uuid::new_v4().simple());
+    let (a, b) = (folder.join(&name), folder.join(format!("{name}-2.tmp")));
+    let result = moves::create_whole(&a, |file| file.write_all(b"probe")).and_then(|()| moves::rename(&a, &b, None));
+    let removed = [&b, &a].into_iter().map(fs::remove_file).find(Result::is_ok);
+    result?;
+    removed.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+}

@@ -1,0 +1,311 @@
+//! From a settled file to a [`Document`] that is safe to send: whose it is, what is said of it, and which bytes it has.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::digest;
+
+use super::{
+    beneath::{Root, Stamp},
+    content::{self, Inspection},
+    lease::has_writer,
+    patient,
+    refusal::{Refusal, size_words},
+    scan::{Kind, Pairing},
+    settle::Candidate,
+    sidecar::{self, Sidecar},
+};
+use crate::{
+    config::{Inbox, SidecarRule},
+    document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
+};
+
+/// Names up to here leave room for `.receipt.json` and ` (2)` within a filesystem's 255 bytes.
+const NAME_LIMIT: usize = 230;
+
+/// The longest place, in bytes, that fits a ledger row together with everything else.
+const PATH_LIMIT: usize = 600;
+
+/// The longest document, as JSON, that fits a ledger row together with everything else.
+const DOCUMENT_LIMIT: usize = 1900;
+
+/// What became of a candidate.
+#[derive(Debug)]
+pub enum Identified {
+    /// Safe to send.
+    Ready(Box<Ready>),
+    /// Not now; look again after the pause.
+    NotYet {
+        /// Why, in fixed words that are safe for a log.
+        why: &'static str,
+        /// How long to wait.
+        pause: Duration,
+    },
+    /// Never, as it is.
+    Refused(Refusal),
+}
+
+/// A document, and the very file it was read from.
+#[derive(Debug)]
+pub struct Ready {
+    /// All that its message says.
+    pub document: Document,
+    /// Open for reading; whatever happens to the name, these are the bytes.
+    pub file: File,
+}
+
+/// What identification needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The inbox it lies in.
+    pub inbox: &'a Inbox,
+    /// The names that a sidecar may use.
+    pub types: &'a BTreeMap<String, Coding>,
+    /// The largest file that is sent, in bytes.
+    pub size_limit: u64,
+}
+
+/// Why identification stopped.
+enum Stop {
+    Refused(Refusal),
+    NotYet(&'static str),
+    /// Waited for as long as the inbox says, then refused.
+    Incomplete(&'static str, Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Identifies a candidate. Blocking: reads the whole file once.
+pub fn identify(root: &Root, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
+    let pause = rules.inbox.settle.max(Duration::from_millis(500));
+    match examine(root, rules, candidate) {
+        Ok(ready) => Identified::Ready(Box::new(ready)),
+        Err(Stop::Refused(refusal)) => Identified::Refused(refusal),
+        Err(Stop::NotYet(why)) => Identified::NotYet { why, pause },
+        Err(Stop::Incomplete(why, refusal)) => {
+            let waited = now.saturating_duration_since(candidate.since);
+            match rules.inbox.incomplete_after.checked_sub(waited) {
+                Some(left) if !left.is_zero() => Identified::NotYet { why, pause: left.min(pause) },
+                _ => Identified::Refused(refusal),
+            }
+        }
+    }
+}
+
+fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready, Stop> {
+    let name = plain_name(candidate)?;
+    plain_kind(candidate.kind)?;
+    let size = candidate.stamp().size;
+    if size > rules.size_limit {
+        return Err(Refusal::new(
+            "too-large",
+            format!("The document has {}, and at most {} may be sent.", size_words(size), size_words(rules.size_limit)),
+            "Scan it with a lower resolution or in black and white, or split it into parts, and drop those.",
+        )
+        .into());
+    }
+    let patient = patient_of(root, rules, candidate)?;
+    let sidecar = sidecar_of(root, rules, candidate)?;
+    let patient = sidecar.confirm(patient)?;
+    let metadata = sidecar.metadata(&rules.inbox.document_type, rules.types)?;
+
+    let file = root.file(&candidate.path).map_err(later)?;
+    unchanged(&file, candidate)?;
+    if has_writer(&file) {
+        return Err(Stop::NotYet("somebody is still writing to it"));
+    }
+    let kind = inspect(&file, candidate)?;
+    let (sha256, sha1) = digests(&file, size).map_err(later)?;
+    unchanged(&file, candidate)?;
+    members_unchanged(root, candidate)?;
+    let content = Content { sha256, sha1, size, mime: kind.mime().to_owned() };
+    Ok(Ready { document: fitting(name, patient, metadata, content)?, file })
+}
+
+/// A name that can stand in a message and that leaves room for its receipt's.
+fn plain_name(candidate: &Candidate) -> Result<String, Refusal> {
+    let rename = "Give the document a plain, short name, and move it back into the patient's folder in the inbox.";
+    let path = candidate.path.as_path().as_os_str();
+    let name = candidate.path.file_name();
+    match name.to_str() {
+        None => Err(Refusal::new("bad-name", "The document's name holds characters that cannot be read.", rename)),
+        Some(text) if text.chars().any(char::is_control) => Err(Refusal::new(
+            "bad-name",
+            "The document's name holds a line break or another invisible character.",
+            rename,
+        )),
+        Some(_) if name.len() > NAME_LIMIT || path.as_bytes().len() > PATH_LIMIT => Err(Refusal::new(
+            "bad-name",
+            "The document's name, or the names of the folders it lies in, are too long.",
+            rename,
+        )),
+        Some(text) => Ok(text.to_owned()),
+    }
+}
+
+fn plain_kind(kind: Kind) -> Result<(), Refusal> {
+    let (what, todo) = match kind {
+        Kind::Regular => return Ok(()),
+        Kind::SymbolicLink => (
+            "This is not a document but a link to one (a shortcut), and links are not followed: they can lead to anything.",
+            "Copy the document itself into the patient's folder in the inbox.",
+        ),
+        Kind::Special => (
+            "This is not a document but a special file (a pipe, a socket or a device).",
+            "Remove it, and drop the document itself into the patient's folder in the inbox.",
+        ),
+        Kind::TooDeep => (
+            "This folder lies too deep inside other folders to be looked into.",
+            "Move its documents up, into the patient's folder in the inbox.",
+        ),
+    };
+    Err(Refusal::new("not-a-file", what, todo))
+}
+
+fn patient_of(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Patient, Stop> {
+    patient::of_folder(root, &candidate.path, rules.inbox.patient.as_ref()).map_err(|failure| match failure {
+        patient::Failure::Refused(refusal) => Stop::Refused(refusal),
+        patient::Failure::Busy(error) => later(error),
+    })
+}
+
+fn sidecar_of(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Sidecar, Stop> {
+    match &candidate.pairing {
+        Pairing::With(rel) => {
+            let bytes = match root.read_small(rel, sidecar::FILE_LIMIT) {
+                Ok(bytes) => bytes,
+                Err(error) if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput) => {
+                    return Err(Refusal::new(
+                        "sidecar-unreadable",
+                        "The document's sidecar is not a plain, short text file.",
+                        "Mend the sidecar, then move it and the document back into the patient's folder in the inbox.",
+                    )
+                    .into());
+                }
+                Err(error) => return Err(later(error)),
+            };
+            let is_json = rel.file_name().as_bytes().to_ascii_lowercase().ends_with(b".json");
+            Ok(sidecar::parse(&bytes, is_json)?)
+        }
+        Pairing::Alone if rules.inbox.sidecar == SidecarRule::Required => Err(Stop::Incomplete(
+            "its sidecar has not come yet",
+            Refusal::new(
+                "sidecar-missing",
+                "In this inbox every document needs a sidecar (a small text file that describes it), and none came.",
+                "Write one, and move both into the patient's folder in the inbox.",
+            ),
+        )),
+        Pairing::Alone => Ok(Sidecar::default()),
+        Pairing::Ambiguous => Err(Refusal::new(
+            "sidecar-ambiguous",
+            "It is not clear which sidecar belongs to this document: there are two for it, or one for two documents.",
+            "Name the sidecar after the whole document, for example scan.pdf.toml for scan.pdf, and move both back into the patient's folder in the inbox.",
+        )
+        .into()),
+    }
+}
+
+fn inspect(file: &File, candidate: &Candidate) -> Result<content::Kind, Stop> {
+    let retry = "Scan it again, or save it as PDF, and drop that into the patient's folder in the inbox.";
+    let allowed =
+        "Save it as PDF (or TIFF, JPEG, PNG, RTF, plain text), and drop that into the patient's folder in the inbox.";
+    let found = content::inspect(file, candidate.stamp().size, candidate.path.file_name()).map_err(later)?;
+    Err(match found {
+        Inspection::Whole(kind) => return Ok(kind),
+        Inspection::Empty => Stop::Incomplete(
+            "it is still empty",
+            Refusal::new("empty", "The document is empty: it has no content at all.", retry),
+        ),
+        Inspection::CutOff { kind, detail } => Stop::Incomplete(
+            "its end has not come yet",
+            Refusal::new(
+                "cut-off",
+                format!("The {} is cut off: {detail}. The scan or the copy was probably interrupted.", kind.words()),
+                retry,
+            ),
+        ),
+        Inspection::Foreign { expected, found } => Stop::Refused(Refusal::new(
+            "wrong-content",
+            format!("By its name this is a {}, but what is inside is {found}.", expected.words()),
+            allowed,
+        )),
+        Inspection::Forbidden { found } => Stop::Refused(Refusal::new(
+            "forbidden-content",
+            format!("Files of this kind ({found}) are not sent."),
+            allowed,
+        )),
+        Inspection::Unknown => Stop::Refused(Refusal::new(
+            "unknown-content",
+            "The document's name does not end in one of the known kinds (pdf, tif, jpg, png, rtf, txt, xml).",
+            allowed,
+        )),
+    })
+}
+
+/// SHA-256 and SHA-1 of the whole file, read by position.
+fn digests(file: &File, size: u64) -> io::Result<(Sha256, Sha1)> {
+    let mut sha256 = digest::Context::new(&digest::SHA256);
+    let mut sha1 = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    let mut buffer = vec![0; 128 * 1024];
+    let mut at = 0;
+    while at < size {
+        let n = file.read_at(&mut buffer, at)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        sha256.update(&buffer[..n]);
+        sha1.update(&buffer[..n]);
+        at += n as u64;
+    }
+    let (mut a, mut b) = ([0; 32], [0; 20]);
+    a.copy_from_slice(sha256.finish().as_ref());
+    b.copy_from_slice(sha1.finish().as_ref());
+    Ok((Sha256(a), Sha1(b)))
+}
+
+fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
+    let now = Stamp::of(&file.metadata().map_err(later)?);
+    if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
+}
+
+/// The names still lead to the same files in the same state: nobody renamed or replaced anything meanwhile.
+fn members_unchanged(root: &Root, candidate: &Candidate) -> Result<(), Stop> {
+    for (rel, stamp) in &candidate.members {
+        let metadata = std::fs::symlink_metadata(root.path().join(rel.as_path())).map_err(later)?;
+        if Stamp::of(&metadata) != *stamp {
+            return Err(Stop::NotYet("it, its sidecar or its patient.toml has just changed"));
+        }
+    }
+    Ok(())
+}
+
+fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Refusal> {
+    let document = Document { file_name, patient, metadata, content };
+    match serde_json::to_vec(&document) {
+        Ok(json) if json.len() <= DOCUMENT_LIMIT => Ok(document),
+        _ => Err(Refusal::new(
+            "too-many-words",
+            "What is said of the document and its patient (names, title, description, file name) is too long altogether.",
+            "Shorten the description or the file's name, and move the document back into the patient's folder in the inbox.",
+        )),
+    }
+}
+
+/// Reading failed: that says nothing of the document, so it is tried again and stays where it is.
+fn later(error: io::Error) -> Stop {
+    Stop::NotYet(match error.kind() {
+        io::ErrorKind::NotFound => "it has just been taken away",
+        io::ErrorKind::PermissionDenied => "chartdrop may not read it: check the folder's permissions",
+        io::ErrorKind::InvalidInput => "it has just been replaced",
+        _ => "it cannot be read at the moment",
+    })
+}

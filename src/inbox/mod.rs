@@ -1,0 +1,20 @@
+//! From a file appearing to a document that is safe to send. Knows nothing of HTTP, and sends nothing.
+
+mod beneath;
+mod content;
+mod identify;
+mod lease;
+mod patient;
+mod refusal;
+mod scan;
+mod settle;
+mod sidecar;
+mod watch;
+
+pub use beneath::{Root, Stamp};
+pub use content::{Inspection, inspect};
+pub use identify::{Identified, Ready, Rules, identify};
+pub use refusal::Refusal;
+pub use scan::{Listing, Pairing, Role, role, scan};
+pub use settle::{Candidate, Observation, Settler};
+pub use watch::Watcher;

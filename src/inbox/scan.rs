@@ -1,0 +1,253 @@
+//! Looks at an inbox as it is now: every file in it, what each is for, and which sidecar belongs to which document.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::{OsStr, OsString},
+    fs::Metadata,
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::beneath::Stamp;
+use crate::place::RelPath;
+
+/// What a patient folder's own file is called.
+pub const PATIENT_FILE: &str = "patient.toml";
+
+/// How deep folders may lie in each other.
+const DEPTH: usize = 32;
+
+/// All that lies in an inbox, less what scanners and desktops leave behind.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Every file by its place.
+    pub entries: BTreeMap<RelPath, Entry>,
+    /// Folders that could not be read this time.
+    pub unread: usize,
+    /// Folders on another filesystem than the one they lie in.
+    pub mounts: Vec<PathBuf>,
+}
+
+/// One directory entry that is not a folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// What kind of file.
+    pub kind: Kind,
+    /// Its state.
+    pub stamp: Stamp,
+}
+
+/// What the filesystem says an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes.
+    Regular,
+    /// A symbolic link, to whatever it may be.
+    SymbolicLink,
+    /// A FIFO, a socket or a device.
+    Special,
+    /// A folder that lies too deep to be looked into.
+    TooDeep,
+}
+
+/// What a file is for, by its name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To be sent.
+    Document,
+    /// Says something of a document.
+    Sidecar,
+    /// Says whose folder this is.
+    PatientFile,
+    /// Left behind by a scanner, a desktop, or by us: never sent, never moved.
+    Litter,
+}
+
+/// The sidecar of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// There is none.
+    Alone,
+    /// There is one.
+    With(RelPath),
+    /// More than one could be meant, or one could be meant for more than one document.
+    Ambiguous,
+}
+
+/// What a name says of its file's role.
+pub fn role(name: &OsStr) -> Role {
+    let lower = name.as_bytes().to_ascii_lowercase();
+    let ends = |ending: &str| lower.ends_with(ending.as_bytes());
+    let starts = |start: &str| lower.starts_with(start.as_bytes());
+    let litter = starts(".")
+        || starts("~$")
+        || starts("@eadir")
+        || lower == b"thumbs.db"
+        || lower == b"desktop.ini"
+        || [".tmp", ".part", ".partial", ".crdownload", ".filepart", "~", ".receipt.json", ".reason.txt"]
+            .into_iter()
+            .any(ends);
+    if litter {
+        Role::Litter
+    } else if lower == PATIENT_FILE.as_bytes() {
+        Role::PatientFile
+    } else if ends(".toml") || ends(".json") {
+        Role::Sidecar
+    } else {
+        Role::Document
+    }
+}
+
+/// Lists an inbox. An error means that the inbox itself could not be read: that is not an empty inbox.
+pub fn scan(root: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let device = std::fs::metadata(root)?.dev();
+    let mut folders = vec![(root.to_path_buf(), 0, device)];
+    while let Some((folder, depth, device)) = folders.pop() {
+        let children = match std::fs::read_dir(&folder) {
+            Ok(children) => children,
+            Err(error) if depth == 0 => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => {
+                listing.unread += 1;
+                continue;
+            }
+        };
+        for child in children {
+            // A folder or a file that goes away while we look is not a fault; the next scan sees what is left.
+            let Ok(child) = child else {
+                listing.unread += 1;
+                continue;
+            };
+            let Ok(metadata) = child.metadata() else { continue };
+            let path = child.path();
+            let is_litter = role(&child.file_name()) == Role::Litter;
+            if metadata.is_dir() && depth < DEPTH {
+                if !is_litter {
+                    if metadata.dev() != device {
+                        listing.mounts.push(path.clone());
+                    }
+                    folders.push((path, depth + 1, metadata.dev()));
+                }
+            } else if !is_litter && let Some(rel) = path.strip_prefix(root).ok().and_then(RelPath::new) {
+                listing.entries.insert(rel, Entry { kind: kind(&metadata), stamp: Stamp::of(&metadata) });
+            }
+        }
+    }
+    Ok(listing)
+}
+
+fn kind(metadata: &Metadata) -> Kind {
+    let file_type = metadata.file_type();
+    if file_type.is_symlink() {
+        Kind::SymbolicLink
+    } else if file_type.is_dir() {
+        Kind::TooDeep
+    } else if file_type.is_fifo() || file_type.is_socket() || file_type.is_block_device() || file_type.is_char_device()
+    {
+        Kind::Special
+    } else {
+        Kind::Regular
+    }
+}
+
+impl Listing {
+    /// Every document with its sidecar, by place.
+    ///
+    /// `scan.pdf.toml` belongs to `scan.pdf`; `scan.toml` as well, when no other document there is called `scan`.
+    pub fn documents(&self) -> Vec<(&RelPath, Pairing)> {
+        let mut stems: HashMap<RelPath, usize> = HashMap::new();
+        let documents: Vec<_> = self.entries.keys().filter(|rel| role(rel.file_name()) == Role::Document).collect();
+        for rel in &documents {
+            *stems.entry(stem(rel)).or_default() += 1;
+        }
+        documents.into_iter().map(|rel| (rel, self.pairing(rel, stems.get(&stem(rel)) == Some(&1)))).collect()
+    }
+
+    fn pairing(&self, rel: &RelPath, only_one_of_its_stem: bool) -> Pairing {
+        let found = |base: &RelPath| -> Vec<RelPath> {
+            [".toml", ".json", ".TOML", ".JSON"]
+                .iter()
+                .map(|ending| with_ending(base, ending))
+                .filter(|sidecar| self.entries.contains_key(sidecar))
+                .filter(|sidecar| role(sidecar.file_name()) == Role::Sidecar)
+                .collect()
+        };
+        let exact = found(rel);
+        let stem = stem(rel);
+        let shared = if &stem == rel { Vec::new() } else { found(&stem) };
+        match (exact.as_slice(), shared.as_slice()) {
+            ([], []) => Pairing::Alone,
+            ([one], []) => Pairing::With(one.clone()),
+            // `scan.toml` is another document's when that one is the only other `scan` without a sidecar of its own;
+            // we do not guess.
+            ([one], _) if !only_one_of_its_stem => Pairing::With(one.clone()),
+            ([], [one]) if only_one_of_its_stem => Pairing::With(one.clone()),
+            _ => Pairing::Ambiguous,
+        }
+    }
+}
+
+/// `folder/scan.pdf` → `folder/scan`.
+fn stem(rel: &RelPath) -> RelPath {
+    rel.with_file_name(Path::new(rel.file_name()).file_stem().unwrap_or(rel.file_name()))
+}
+
+fn with_ending(rel: &RelPath, ending: &str) -> RelPath {
+    let mut name = OsString::from(rel.file_name());
+    name.push(ending);
+    rel.with_file_name(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(names: &[&str]) -> Listing {
+        let stamp = Stamp { dev: 0, ino: 0, size: 1, mtime: 0, ctime: 0 };
+        let entry = Entry { kind: Kind::Regular, stamp };
+        let entries = names.iter().map(|name| (RelPath::new(Path::new(name)).unwrap(), entry)).collect();
+        Listing { entries, ..Listing::default() }
+    }
+
+    fn pairs(names: &[&str]) -> Vec<(String, Pairing)> {
+        listing(names).documents().into_iter().map(|(rel, pairing)| (rel.to_string(), pairing)).collect()
+    }
+
+    fn with(name: &str) -> Pairing {
+        Pairing::With(RelPath::new(Path::new(name)).unwrap())
+    }
+
+    #[test]
+    fn a_sidecar_belongs_to_the_document_it_names() {
+        assert_eq!(pairs(&["a/s.pdf", "a/s.pdf.toml"]), [("a/s.pdf".into(), with("a/s.pdf.toml"))]);
+        assert_eq!(pairs(&["a/s.pdf", "a/s.json"]), [("a/s.pdf".into(), with("a/s.json"))]);
+        assert_eq!(pairs(&["a/s.pdf", "b/s.json"]), [("a/s.pdf".into(), Pairing::Alone)]);
+    }
+
+    #[test]
+    fn a_sidecar_for_two_is_for_nobody() {
+        let found = pairs(&["a/s.jpg", "a/s.pdf", "a/s.toml"]);
+        assert_eq!(found, [("a/s.jpg".into(), Pairing::Ambiguous), ("a/s.pdf".into(), Pairing::Ambiguous)]);
+        assert_eq!(pairs(&["a/s.pdf", "a/s.toml", "a/s.pdf.json"]), [("a/s.pdf".into(), Pairing::Ambiguous)]);
+        assert_eq!(pairs(&["a/s.pdf", "a/s.pdf.toml", "a/s.pdf.json"]), [("a/s.pdf".into(), Pairing::Ambiguous)]);
+    }
+
+    #[test]
+    fn what_scanners_and_desktops_leave_behind_is_not_a_document() {
+        for name in
+            ["Thumbs.db", "desktop.ini", ".DS_Store", "._s.pdf", "~$s.docx", "s.tmp", "s.pdf.part", "s.crdownload"]
+        {
+            assert_eq!(role(OsStr::new(name)), Role::Litter, "{name}");
+        }
+        for name in ["s.pdf.reason.txt", "s.pdf.receipt.json", "@eaDir"] {
+            assert_eq!(role(OsStr::new(name)), Role::Litter, "{name}");
+        }
+        assert_eq!(role(OsStr::new("patient.toml")), Role::PatientFile);
+        assert_eq!(role(OsStr::new("reason.txt")), Role::Document);
+    }
+}

@@ -1,0 +1,229 @@
+//! Decides when a file has stopped changing, by our own clock: no event and no timestamp of the file proves it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use super::{
+    beneath::Stamp,
+    scan::{Kind, Listing, PATIENT_FILE, Pairing},
+};
+use crate::place::RelPath;
+
+/// A document that has stopped changing, together with what is said of it.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Where it lies beneath the inbox.
+    pub path: RelPath,
+    /// What the filesystem says it is.
+    pub kind: Kind,
+    /// Its sidecar.
+    pub pairing: Pairing,
+    /// Since when document, sidecar and `patient.toml` have all been as they are.
+    pub since: Instant,
+    /// Exactly which states of them: the document first.
+    pub members: Vec<(RelPath, Stamp)>,
+}
+
+impl Candidate {
+    /// The document's own state.
+    pub fn stamp(&self) -> Stamp {
+        self.members[0].1
+    }
+}
+
+/// What was seen of each file, over the scans.
+#[derive(Debug)]
+pub struct Settler {
+    settle: Duration,
+    seen: HashMap<RelPath, Seen>,
+    /// Documents that were handed out.
+    out: HashMap<RelPath, Out>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Out {
+    /// The age of the state that was handed out.
+    since: Instant,
+    /// When it may be handed out again; `None` while it is out.
+    until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    stamp: Stamp,
+    since: Instant,
+}
+
+/// What a scan found to do.
+#[derive(Debug, Default)]
+pub struct Observation {
+    /// Documents that are ready, those that have waited longest first.
+    pub ready: Vec<Candidate>,
+    /// When the next of the others may be ready, if nothing changes.
+    pub next: Option<Instant>,
+    /// How many documents lie in the inbox, ready or not, those handed out included.
+    pub documents: usize,
+}
+
+impl Settler {
+    /// Nothing seen yet.
+    pub fn new(settle: Duration) -> Self {
+        Self { settle, seen: HashMap::new(), out: HashMap::new() }
+    }
+
+    /// Takes a scan's listing in. At most `limit` documents are handed out; each stays out until [`Settler::put_back`].
+    pub fn observe(&mut self, listing: &Listing, now: Instant, limit: usize) -> Observation {
+        let before = std::mem::take(&mut self.seen);
+        self.seen = listing
+            .entries
+            .iter()
+            .map(|(path, entry)| {
+                let since = before.get(path).filter(|seen| seen.stamp == entry.stamp).map_or(now, |seen| seen.since);
+                (path.clone(), Seen { stamp: entry.stamp, since })
+            })
+            .collect();
+        self.out.retain(|path, out| out.until.is_none() || self.seen.contains_key(path));
+
+        let mut found = Observation::default();
+        let mut ready = BTreeMap::new();
+        for (path, pairing) in listing.documents() {
+            found.documents += 1;
+            let Some(candidate) = self.candidate(listing, path, pairing) else { continue };
+            let due = match self.out.get(path) {
+                Some(Out { until: None, .. }) => continue,
+                Some(Out { until: Some(until), since }) if *since == candidate.since => *until,
+                _ => candidate.since + self.settle,
+            };
+            if due <= now {
+                ready.insert((due, candidate.path.clone()), candidate);
+                if ready.len() > limit {
+                    ready.pop_last();
+                    found.next = Some(now);
+                }
+            } else {
+                found.next = Some(found.next.map_or(due, |next| next.min(due)));
+            }
+        }
+        found.ready = ready.into_values().collect();
+        for candidate in &found.ready {
+            self.out.insert(candidate.path.clone(), Out { since: candidate.since, until: None });
+        }
+        found
+    }
+
+    /// A document that was handed out may be handed out again, not before `until`.
+    ///
+    /// The pause falls away as soon as the document, its sidecar or its `patient.toml` changes: somebody mended something.
+    pub fn put_back(&mut self, path: &RelPath, until: Instant) {
+        if let Some(out) = self.out.get_mut(path) {
+            out.until = Some(until);
+        }
+    }
+
+    fn candidate(&self, listing: &Listing, path: &RelPath, pairing: Pairing) -> Option<Candidate> {
+        let mut names = vec![path.clone()];
+        if let Pairing::With(sidecar) = &pairing {
+            names.push(sidecar.clone());
+        }
+        let patient_file =
+            path.first_folder().and_then(|folder| RelPath::new(&std::path::Path::new(folder).join(PATIENT_FILE)));
+        names.extend(patient_file.filter(|name| self.seen.contains_key(name)));
+        let members: Vec<_> =
+            names.into_iter().filter_map(|name| self.seen.get(&name).map(|seen| (name, *seen))).collect();
+        Some(Candidate {
+            path: path.clone(),
+            kind: listing.entries.get(path)?.kind,
+            pairing,
+            since: members.iter().map(|(_, seen)| seen.since).max()?,
+            members: members.into_iter().map(|(name, seen)| (name, seen.stamp)).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::inbox::scan::Entry;
+
+    const SETTLE: Duration = Duration::from_secs(2);
+
+    fn rel(name: &str) -> RelPath {
+        RelPath::new(Path::new(name)).unwrap()
+    }
+
+    fn listing(files: &[(&str, u64)]) -> Listing {
+        let entry = |size| Entry { kind: Kind::Regular, stamp: Stamp { dev: 1, ino: 1, size, mtime: 7, ctime: 7 } };
+        let entries = files.iter().map(|(name, size)| (rel(name), entry(*size))).collect();
+        Listing { entries, ..Listing::default() }
+    }
+
+    fn names(found: &Observation) -> Vec<String> {
+        found.ready.iter().map(|candidate| candidate.path.to_string()).collect()
+    }
+
+    #[test]
+    fn age_counts_from_when_we_first_saw_this_state() {
+        let start = Instant::now();
+        let mut settler = Settler::new(SETTLE);
+        let growing = settler.observe(&listing(&[("a/s.pdf", 10)]), start, 9);
+        assert!(growing.ready.is_empty());
+        assert_eq!(growing.next, Some(start + SETTLE));
+        let grown = settler.observe(&listing(&[("a/s.pdf", 20)]), start + SETTLE, 9);
+        assert!(grown.ready.is_empty(), "it grew: its age starts anew");
+        assert_eq!(names(&settler.observe(&listing(&[("a/s.pdf", 20)]), start + 2 * SETTLE, 9)), ["a/s.pdf"]);
+    }
+
+    #[test]
+    fn a_document_waits_for_its_sidecar_and_its_patient_file() {
+        let start = Instant::now();
+        for other in ["a/s.pdf.toml", "a/s.json", "a/patient.toml"] {
+            let mut settler = Settler::new(SETTLE);
+            settler.observe(&listing(&[("a/s.pdf", 10), (other, 1)]), start, 9);
+            let found = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + SETTLE, 9);
+            assert!(found.ready.is_empty(), "{other}");
+            let found = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + 2 * SETTLE, 9);
+            assert_eq!(found.ready[0].members.len(), 2, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_handed_out_once_until_it_is_put_back() {
+        let start = Instant::now();
+        let later = start + SETTLE;
+        let mut settler = Settler::new(SETTLE);
+        let one = listing(&[("a/s.pdf", 10)]);
+        settler.observe(&one, start, 9);
+        assert_eq!(settler.observe(&one, later, 9).ready.len(), 1);
+        assert_eq!(settler.observe(&one, later, 9).ready.len(), 0);
+        settler.put_back(&rel("a/s.pdf"), later + SETTLE);
+        assert_eq!(settler.observe(&one, later, 9).next, Some(later + SETTLE));
+        assert_eq!(settler.observe(&one, later + SETTLE, 9).ready.len(), 1);
+    }
+
+    #[test]
+    fn a_pause_ends_when_somebody_mends_something() {
+        let start = Instant::now();
+        let mut settler = Settler::new(SETTLE);
+        settler.observe(&listing(&[("a/s.pdf", 10), ("a/s.toml", 5)]), start, 9);
+        settler.observe(&listing(&[("a/s.pdf", 10), ("a/s.toml", 5)]), start + SETTLE, 9);
+        settler.put_back(&rel("a/s.pdf"), start + 1000 * SETTLE);
+        let mended = listing(&[("a/s.pdf", 10), ("a/s.toml", 6)]);
+        settler.observe(&mended, start + 2 * SETTLE, 9);
+        assert_eq!(settler.observe(&mended, start + 3 * SETTLE, 9).ready.len(), 1);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_handed_out_and_none_is_forgotten() {
+        let start = Instant::now();
+        let mut settler = Settler::new(SETTLE);
+        let three = listing(&[("a/1.pdf", 1), ("a/2.pdf", 1), ("a/3.pdf", 1)]);
+        settler.observe(&three, start, 2);
+        let first = settler.observe(&three, start + SETTLE, 2);
+        assert_eq!((names(&first), first.next), (vec!["a/1.pdf".into(), "a/2.pdf".into()], Some(start + SETTLE)));
+        assert_eq!(names(&settler.observe(&three, start + SETTLE, 2)), ["a/3.pdf"]);
+    }
+}

@@ -1,0 +1,135 @@
+//! Wakes the scanner when something may have changed; what has changed, only a scan tells.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::beneath::Stamp;
+use crate::{
+    config::{self, Inbox},
+    mount,
+};
+
+/// A full scan comes at least so often, whatever the events say: they can be lost.
+const RESCAN: Duration = Duration::from_secs(60);
+/// Where there are no events, scans come this often, or as often as files settle if that is longer.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Watches one inbox, by kernel events where these can be relied on.
+#[derive(Debug)]
+pub struct Watcher {
+    mode: config::Watch,
+    root: PathBuf,
+    settle: Duration,
+    wake: Arc<Notify>,
+    events: Option<Events>,
+    /// Said once, not at every scan.
+    complained: bool,
+}
+
+#[derive(Debug)]
+struct Events {
+    /// Held for its effect: dropping it ends the watch.
+    _watcher: RecommendedWatcher,
+    /// Which folder is watched: one that was removed and made anew is silent for ever.
+    root: (u64, u64),
+}
+
+impl Watcher {
+    /// Nothing is watched before the first [`Watcher::keep`].
+    pub fn new(inbox: &Inbox) -> Self {
+        Self {
+            mode: inbox.watch,
+            root: inbox.path.clone(),
+            settle: inbox.settle,
+            wake: Arc::default(),
+            events: None,
+            complained: false,
+        }
+    }
+
+    /// Notified whenever something may have changed.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Makes sure that the watch stands, before each scan. `mounts`: filesystems that were found inside the inbox.
+    /// Gives back after which time to scan even without an event.
+    pub fn keep(&mut self, mounts: &[PathBuf]) -> Duration {
+        let poll = POLL.max(self.settle);
+        let is_network = |path: &Path| !mount::is_local(path).unwrap_or(false);
+        let polls = match self.mode {
+            config::Watch::Poll => true,
+            config::Watch::Events => false,
+            config::Watch::Auto => is_network(&self.root),
+        };
+        if polls {
+            self.events = None;
+            return poll;
+        }
+        let Ok(metadata) = std::fs::metadata(&self.root) else {
+            self.events = None;
+            return poll;
+        };
+        let stamp = Stamp::of(&metadata);
+        let root = (stamp.dev, stamp.ino);
+        if self.events.as_ref().is_none_or(|events| events.root != root) {
+            self.events = self.watch().map(|watcher| Events { _watcher: watcher, root });
+        }
+        let inner_network = self.mode == config::Watch::Auto && mounts.iter().any(|mount| is_network(mount));
+        if self.events.is_none() || inner_network { poll } else { RESCAN }
+    }
+
+    fn watch(&mut self) -> Option<RecommendedWatcher> {
+        let wake = Arc::clone(&self.wake);
+        // Whatever comes, an overflow of the kernel's queue and errors included, means the same: look.
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Our own reading of files must not wake us.
+            if !event.is_ok_and(|event| event.kind.is_access() && !event.need_rescan()) {
+                wake.notify_one();
+            }
+        });
+        let watching = watcher.and_then(|mut watcher| {
+            watcher.watch(&self.root, RecursiveMode::Recursive)?;
+            Ok(watcher)
+        });
+        match watching {
+            Ok(watcher) => {
+                if std::mem::take(&mut self.complained) {
+                    info!("changes are noticed by events again");
+                }
+                Some(watcher)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.complained, true) {
+                    warn!(
+                        "changes are looked for every few seconds instead of being noticed at once: {}",
+                        mend(&error)
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Why there are no events, less any path, with what helps.
+fn mend(error: &notify::Error) -> String {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => {
+            "there are more folders than the kernel watches for one user; raise fs.inotify.max_user_watches (sysctl)"
+                .into()
+        }
+        ErrorKind::Io(io) if io.raw_os_error() == Some(libc::EMFILE) => {
+            "too many programs of this user watch folders; raise fs.inotify.max_user_instances (sysctl)".into()
+        }
+        ErrorKind::Io(io) => io.kind().to_string(),
+        _ => "the kernel does not offer it for this folder".into(),
+    }
+}

@@ -1,0 +1,224 @@
+//! The ledger's folder: fit for durable steps, ours alone, and moved aside rather than ever thrown away.
+
+use std::{
+    ffi::OsString,
+    fs::{DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags, fstatfs, renameat_with};
+
+use super::LedgerError;
+
+/// Filesystems whose bytes lie with somebody else: the kernel here cannot say that a step is durable there, and locks
+/// are a matter of luck. Magic numbers of `statfs(2)`.
+const REMOTE: &[(u32, &str)] = &[
+    (0x0000_6969, "NFS"),
+    (0x0000_517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x6573_5546, "FUSE (such as sshfs)"),
+    (0x0102_1997, "9p"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x6B41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0000_564C, "NCP"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0x786F_4256, "VirtualBox shared folder"),
+    (0xBACB_ACBC, "VMware shared folder"),
+    (0x7C7C_6673, "Parallels shared folder"),
+];
+
+/// The open folder; while it lives, no other chartdrop gets it.
+pub(super) struct Folder {
+    path: PathBuf,
+    handle: File,
+}
+
+impl Folder {
+    /// Creates the folder if there is none, refuses an unfit or a taken one, and removes what a killed opening left.
+    pub(super) fn take(path: &Path) -> Result<Self, LedgerError> {
+        create(path).map_err(io_error("create", path))?;
+        let handle = File::open(path).map_err(io_error("open", path))?;
+        let kind = fstatfs(&handle).map_err(|error| io_error("examine", path)(error.into()))?.f_type;
+        if let Some(name) = remote(kind as u32) {
+            let text = format!("{} is on {name}; choose a folder on a disk of this machine", path.display());
+            return Err(LedgerError::Unsuitable(text));
+        }
+        let folder = Self { path: path.to_path_buf(), handle };
+        lock(&folder.handle, path)?;
+        match File::open(folder.db()) {
+            // Somebody may have the database without knowing of the folder's lock.
+            Ok(db) => lock(&db, path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("open", &folder.db())(error)),
+        }
+        folder.remove_leftovers().map_err(io_error("clean up", path))?;
+        Ok(folder)
+    }
+
+    /// The file that has to be synced with every step.
+    pub(super) fn db(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    /// A snapshot that was being written when chartdrop was killed makes sled refuse to open, for ever.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in self.path.read_dir()? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sled leaves the creation of its files to the kernel's mood: makes all of them durable, up to the parent's entry.
+    pub(super) fn sync(&self) -> Result<(), LedgerError> {
+        let sync = || {
+            for entry in self.path.read_dir()? {
+                File::open(entry?.path())?.sync_all()?;
+            }
+            self.handle.sync_all()?;
+            sync_parent(&self.path)
+        };
+        sync().map_err(io_error("sync", &self.path))
+    }
+
+    /// Sled moves long values to files that it never syncs; rows are short enough to keep that from happening.
+    pub(super) fn expect_no_blobs(&self) -> Result<(), LedgerError> {
+        let blobs = self.path.join("blobs");
+        match blobs.read_dir().map_err(io_error("list", &blobs))?.next() {
+            None => Ok(()),
+            Some(_) => Err(LedgerError::Unsuitable(format!(
+                "{} holds files, which nothing ever made durable; was this ledger written by another program?",
+                blobs.display()
+            ))),
+        }
+    }
+}
+
+/// Moves a ledger that is lost to `<ledger>.lost-<time>`, and its stamp to the same name with `.stamp`; never deletes
+/// and never replaces. Gives back where the ledger lies now.
+///
+/// # Errors
+/// [`LedgerError::Io`] when the move is refused.
+pub fn move_aside(path: &Path, now: Timestamp) -> Result<PathBuf, LedgerError> {
+    let path = std::path::absolute(path).map_err(io_error("find", path))?;
+    let aside = with_suffix(&path, &now.strftime(".lost-%Y%m%dT%H%M%S.%3fZ").to_string());
+    // The stamp goes last: while it stands, whatever opens empty beside it is known to be lost.
+    for (from, to) in [(&path, &aside), (&stamp_path(&path), &stamp_path(&aside))] {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => sync_parent(to).map_err(io_error("sync the folder of", to))?,
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(io_error("move aside", from)(error.into())),
+        }
+    }
+    Ok(aside)
+}
+
+/// The stamp's file: beside the ledger, so that it outlives whatever happens in there.
+pub(super) fn stamp_path(ledger: &Path) -> PathBuf {
+    with_suffix(ledger, ".stamp")
+}
+
+/// Makes a new name in the folder of `path` durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// Words for an I/O error.
+pub(super) fn io_error(doing: &str, path: &Path) -> impl Fn(io::Error) -> LedgerError {
+    move |error| LedgerError::Io(format!("cannot {doing} {}: {error}", path.display()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn remote(kind: u32) -> Option<&'static str> {
+    REMOTE.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+}
+
+/// Each new folder is durable in its parent before anything is put into it.
+fn create(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), create)?;
+    DirBuilder::new().mode(0o700).create(path)?;
+    sync_parent(path)
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), LedgerError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => LedgerError::InUse,
+        TryLockError::Error(error) => io_error("lock", path)(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn shares_are_refused_and_disks_are_not() {
+        for (kind, name) in [(0x6969, "NFS"), (0xFF53_4D42, "CIFS"), (0xFE53_4D42, "SMB2"), (0x0102_1997, "9p")] {
+            assert_eq!(remote(kind), Some(name));
+        }
+        // ext, xfs, btrfs, tmpfs, overlay, zfs, f2fs
+        for kind in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xF2F5_2010] {
+            assert_eq!(remote(kind), None);
+        }
+    }
+
+    #[test]
+    fn a_new_folder_is_for_its_owner_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("var/ledger");
+        Folder::take(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn only_unfinished_snapshots_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let names = ["conf", "snap.00000000000000AB", "snap.0000.generating", "other.generating", "snapshot"];
+        for name in names {
+            std::fs::write(root.path().join(name), "x").unwrap();
+        }
+        Folder::take(root.path()).unwrap();
+        let left: Vec<_> = names.into_iter().filter(|name| root.path().join(name).exists()).collect();
+        assert_eq!(left, ["conf", "snap.00000000000000AB", "other.generating", "snapshot"]);
+    }
+
+    #[test]
+    fn a_lost_ledger_is_kept_with_its_stamp() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("ledger");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("db"), "rows").unwrap();
+        std::fs::write(stamp_path(&path), "stamp").unwrap();
+        let now = "2026-11-24T10:15:00.25Z".parse().unwrap();
+        let aside = move_aside(&path, now).unwrap();
+        assert_eq!(aside, root.path().join("ledger.lost-20261124T101500.250Z"));
+        assert_eq!(std::fs::read(aside.join("db")).unwrap(), b"rows");
+        assert_eq!(std::fs::read(stamp_path(&aside)).unwrap(), b"stamp");
+        assert!(!path.exists() && !stamp_path(&path).exists());
+
+        std::fs::create_dir(&path).unwrap();
+        assert!(matches!(move_aside(&path, now), Err(LedgerError::Io(_))), "an earlier one is never replaced");
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,240 @@
+//! What an answer means for a delivery: a pure function from status, headers and body to what can be done.
+
+use std::time::Duration;
+
+use http::header;
+use jiff::fmt::rfc2822;
+
+use super::{Failure, answer::Reply, outcome};
+
+/// Everybody waits so long when a 429 does not say: Redox counts requests over five minutes.
+const USUAL_WAIT: Duration = Duration::from_secs(300);
+/// No server makes us wait longer than this before asking it again.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Which call was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// For an access token.
+    Token,
+    /// A file.
+    Upload {
+        /// To the environment in which free accounts cannot upload.
+        development: bool,
+    },
+    /// The message.
+    Create {
+        /// With the file inside.
+        embedded: bool,
+        /// Not the first time.
+        resend: bool,
+    },
+    /// For a document sent before.
+    Search,
+}
+
+/// What an answer settles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The call did what it was to do.
+    Done,
+    /// Once more with a new token; the failure is for when that has been tried.
+    Renew(Failure),
+    /// It did not.
+    Failed(Failure),
+}
+
+pub(super) fn classify(call: Call, reply: &Reply) -> Verdict {
+    let status = reply.status.as_u16();
+    let failure = match (status, call) {
+        (200..=299, _) => return success(call, reply),
+        (401, Call::Token) => token_refused(reply),
+        (401, _) => return Verdict::Renew(login_refused(reply)),
+        (408 | 421 | 423 | 425, _) => later(call, reply, false),
+        (429, _) => Failure::Throttled {
+            why: "Redox asks everybody to slow down (429)".into(),
+            wait: retry_after(reply).unwrap_or(USUAL_WAIT),
+        },
+        (400..=499, Call::Token) => token_refused(reply),
+        (400..=499, Call::Search) => no_search(reply),
+        (403 | 404 | 405 | 407 | 410, _) => shut(call, reply),
+        (413, Call::Create { embedded: true, .. }) => Failure::TooLarge,
+        (400..=499, _) => return refused(call, reply),
+        (500 | 503, _) => later(call, reply, true),
+        (500..=599, Call::Create { .. }) => {
+            Failure::Unknown { why: format!("Redox's gateway answered in its place ({status})") }
+        }
+        (500..=599, _) => later(call, reply, false),
+        (300..=399, _) => Failure::stop(
+            format!("redox-{status}"),
+            format!("Redox's address answered with a redirect ({status}), which is never followed with patient data."),
+            "Check base_url: it must be Redox's own address, and no proxy or login page may stand in between.",
+        ),
+        (_, Call::Create { .. }) => Failure::Unknown { why: format!("the answer makes no sense ({status})") },
+        (_, _) => later(call, reply, false),
+    };
+    Verdict::Failed(failure)
+}
+
+/// A 2xx, which can carry errors all the same.
+fn success(call: Call, reply: &Reply) -> Verdict {
+    let issues = outcome::issues(reply);
+    if let Some(verdict) = issues.grade().map(|grade| graded(grade, call, reply)) {
+        return verdict;
+    }
+    let unsettled = if reply.lost {
+        "the connection broke in the middle of Redox's answer"
+    } else if outcome::is_web_page(reply) {
+        "a web page came back instead of Redox's answer"
+    } else if reply.longer && outcome::speaks_of_errors(reply) {
+        "Redox's answer is too long to be read, and speaks of errors"
+    } else {
+        return Verdict::Done;
+    };
+    match call {
+        Call::Create { .. } => Verdict::Failed(Failure::Unknown { why: unsettled.into() }),
+        // An upload's answer is its Location header; a token or a search is read from the body by who asked.
+        Call::Upload { .. } | Call::Token | Call::Search => Verdict::Done,
+    }
+}
+
+/// A 4xx about the document: an OperationOutcome may say that it was not the document's fault.
+fn refused(call: Call, reply: &Reply) -> Verdict {
+    let grade = outcome::issues(reply).grade().unwrap_or(outcome::Grade::Final);
+    graded(grade, call, reply)
+}
+
+fn graded(grade: outcome::Grade, call: Call, reply: &Reply) -> Verdict {
+    use outcome::Grade;
+    let resend = matches!(call, Call::Create { resend: true, .. });
+    match (grade, call) {
+        (Grade::Duplicate, _) if resend => Verdict::Done,
+        (Grade::Later, _) => Verdict::Failed(later(call, reply, true)),
+        (_, Call::Token) => Verdict::Failed(token_refused(reply)),
+        (Grade::Renew, _) => Verdict::Renew(login_refused(reply)),
+        (_, Call::Search) => Verdict::Failed(no_search(reply)),
+        (Grade::Stop, _) => Verdict::Failed(shut(call, reply)),
+        (Grade::Duplicate | Grade::Final, _) => Verdict::Failed(rejected(call, reply)),
+    }
+}
+
+/// `reached`: Redox itself had the request, so that a message may have been taken in.
+fn later(call: Call, reply: &Reply, reached: bool) -> Failure {
+    let status = reply.status.as_u16();
+    Failure::Later {
+        why: format!("Redox cannot take it at the moment ({status})"),
+        sent: reached && matches!(call, Call::Create { .. }),
+        retry_after: retry_after(reply),
+    }
+}
+
+fn rejected(call: Call, reply: &Reply) -> Failure {
+    let status = reply.status.as_u16();
+    let (what, todo) = match (status, call) {
+        (413, _) => (
+            "The document is too large for Redox.",
+            "Make the file smaller (fewer pages, or a lower resolution), then put it back.",
+        ),
+        (415, Call::Upload { .. }) => (
+            "Redox does not take this kind of file.",
+            "Save the document as PDF and put that into the patient's folder instead.",
+        ),
+        (_, Call::Upload { .. }) => (
+            "Redox refused the file.",
+            "Check that the file opens, or save it as PDF; if it does, show this text to whoever looks after the \
+             connection to Redox. Then put it back.",
+        ),
+        _ => (
+            "Redox refused what was said of the document or of its patient.",
+            "Correct what Redox's answer names (often the patient's details, or the document's type), or show this text to whoever looks after the connection to Redox. Then put the document back.",
+        ),
+    };
+    Failure::Rejected { code: format!("redox-{status}"), what: quoting(what, reply), todo: todo.into() }
+}
+
+/// 403, 404 and their kin: nothing about this document, but about where and as whom everything is sent.
+fn shut(call: Call, reply: &Reply) -> Failure {
+    let status = reply.status.as_u16();
+    let (what, todo) = match (status, call) {
+        (403, Call::Upload { development: true }) => (
+            "Redox does not allow this upload: uploads are not available in a free development environment.",
+            "Use environment = \"Staging\" with its own key, or embed small files with method = \"embed\".",
+        ),
+        (404 | 405 | 410, _) => (
+            "Redox does not know the address that everything is sent to.",
+            "Check destination, environment and base_url in the configuration against Redox's dashboard.",
+        ),
+        (407, _) => (
+            "The proxy in between wants a login.",
+            "Ask whoever runs the network to let this computer reach Redox, or put the login into HTTPS_PROXY.",
+        ),
+        _ => (
+            "Redox does not allow this key to send here.",
+            "Check in Redox's dashboard that the key belongs to this environment and may send to this destination, \
+             and check source_id when there are several sources.",
+        ),
+    };
+    Failure::stop(format!("redox-{status}"), quoting(what, reply), todo)
+}
+
+fn login_refused(reply: &Reply) -> Failure {
+    let status = reply.status.as_u16();
+    Failure::stop(
+        format!("redox-{status}"),
+        quoting("Redox refuses our access token, and a new one as well.", reply),
+        "Check in Redox's dashboard that the key is active and belongs to the environment in the configuration.",
+    )
+}
+
+fn token_refused(reply: &Reply) -> Failure {
+    let status = reply.status.as_u16();
+    let (what, todo) = match status {
+        404 | 405 | 407 | 410 => {
+            ("Redox's address for access tokens does not answer as it should.", "Check base_url in the configuration.")
+        }
+        _ => (
+            "Redox gives us no access token.",
+            "Check client_id, key_id, private_key and algorithm against the key in Redox's dashboard, and that the \
+             public key registered there belongs to this private key.",
+        ),
+    };
+    Failure::stop(format!("token-{status}"), quoting(what, reply), todo)
+}
+
+fn no_search(reply: &Reply) -> Failure {
+    Failure::Rejected {
+        code: "search-refused".into(),
+        what: quoting("This destination does not answer searches for documents.", reply),
+        todo: "Use on_unknown = \"resend\" or \"hold\" for it.".into(),
+    }
+}
+
+/// Our sentence, then the server's words.
+fn quoting(what: &str, reply: &Reply) -> String {
+    let status = reply.status.as_u16();
+    match outcome::words(reply) {
+        Some(words) => format!("{what} Redox's answer ({status}): {words}"),
+        None if outcome::is_web_page(reply) => {
+            format!("{what} The answer ({status}) was a web page, perhaps a firewall's or a proxy's.")
+        }
+        None => format!("{what} The answer ({status}) gave no reason."),
+    }
+}
+
+/// `Retry-After` in both of its forms, the date measured on the server's own clock.
+fn retry_after(reply: &Reply) -> Option<Duration> {
+    let value = reply.header(header::RETRY_AFTER)?.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let parse = |date: &str| rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
+            let now = reply.header(header::DATE).and_then(parse).unwrap_or(reply.at);
+            let seconds = parse(value)?.as_second().saturating_sub(now.as_second());
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        }
+    };
+    Some(wait.clamp(Duration::from_secs(1), LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests;

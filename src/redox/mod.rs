@@ -1,0 +1,22 @@
+//! The Redox FHIR API: tokens, uploads, messages, and what an answer means for a delivery.
+//!
+//! This room knows nothing of folders or of the ledger: it takes an open file and a document, and says what became of it.
+
+mod answer;
+mod body;
+mod bundle;
+mod classify;
+mod client;
+mod errors;
+mod keys;
+mod outcome;
+mod settings;
+mod token;
+
+#[cfg(test)]
+mod test_server;
+
+pub use bundle::{Bundle, build};
+pub use client::{Client, TokenReport};
+pub use errors::{Failure, SetupError};
+pub use settings::{Algorithm, Environment, Settings, UploadBody};

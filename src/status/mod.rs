@@ -1,0 +1,3 @@
+//! What the outside may know of the running daemon, and how it is told.
+
+pub mod systemd;
