@@ -1,0 +1,258 @@
+//! What must never be sent: nothing of it is lost, nothing of it is sent, and a note says what to do.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
+
+use support::{Clinic, PATIENT, pdf, sample};
+
+/// Runs once over what was dropped, and expects `name` in failed with a reason that holds all `words`.
+fn is_refused(clinic: &Clinic, name: &str, words: &[&str]) {
+    assert_eq!(clinic.run_once(), 1);
+    assert_refused(clinic, name, words);
+    assert_eq!(clinic.accepted().len(), 0);
+    let uploads = clinic.record()["uploads"].clone();
+    assert_eq!(uploads, 0, "not even uploaded");
+}
+
+fn assert_refused(clinic: &Clinic, name: &str, words: &[&str]) {
+    assert!(clinic.has(format!("failed/{name}")), "{name}: {:?}", clinic.files("failed"));
+    let reason = clinic.reason(&format!("failed/{name}.reason.txt"));
+    let flowed = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in ["NOT SENT", "Is anything lost? No.", "What to do"].iter().chain(words) {
+        assert!(flowed.contains(word), "{word:?} is not in:\n{reason}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_line_column_and_the_nearest_key() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/bixby/a.toml", "description = \"x\"\ntitel = \"Referral\"\n");
+    is_refused(&clinic, "bixby/a.pdf", &["line 2", "column 1", "\"titel\"", "\"title\""]);
+    assert!(clinic.has("failed/bixby/a.toml"), "the sidecar follows");
+}
+
+#[test]
+fn sidecars_that_cannot_be_read() {
+    for (name, text) in
+        [("a.toml", "title = \"open"), ("a.pdf.json", "{\"title\": }"), ("a.json", "[1]"), ("a.toml", "\u{0}")]
+    {
+        let clinic = Clinic::new(&[]);
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        clinic.drop_file(format!("inbox/bixby/{name}"), text);
+        is_refused(&clinic, "bixby/a.pdf", &["sidecar", "line 1"]);
+    }
+}
+
+#[test]
+fn a_sidecar_for_two_documents_is_refused() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/bixby/a.jpg", sample("wound-photo.jpg"));
+    clinic.drop_file("inbox/bixby/a.toml", "title = \"Which?\"\n");
+    assert_eq!(clinic.run_once(), 1);
+    assert_eq!(clinic.record()["uploads"], 0);
+    for name in ["bixby/a.pdf", "bixby/a.jpg"] {
+        assert_refused(&clinic, name, &["scan.pdf.toml"]);
+    }
+}
+
+#[test]
+fn statements_that_disagree() {
+    for statement in ["identifier = \"0000000002\"", "birth_date = 2008-01-07"] {
+        let clinic = Clinic::new(&[]);
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        clinic.drop_file("inbox/bixby/a.pdf.toml", format!("[patient]\n{statement}\n"));
+        is_refused(&clinic, "bixby/a.pdf", &["disagree"]);
+    }
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str(
+        "[inbox.patient]\nidentifier_system = \"urn:redox:health-one:MR\"\nfolder_pattern = '^(?<identifier>[0-9]+)'\n",
+    );
+    clinic.drop_file("inbox/0000000009 Bixby/patient.toml", PATIENT);
+    clinic.drop_file("inbox/0000000009 Bixby/a.pdf", pdf("a"));
+    is_refused(&clinic, "0000000009 Bixby/a.pdf", &["different patients"]);
+}
+
+#[test]
+fn no_patient_no_upload() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/nobody/a.pdf", pdf("a"));
+    is_refused(&clinic, "nobody/a.pdf", &["whose folder"]);
+
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/a.pdf", pdf("a"));
+    is_refused(&clinic, "a.pdf", &["folder of its patient"]);
+
+    for text in [
+        "family = \"Bixby\"\n",
+        "identifier = []\n",
+        "identifier = \"1\"\n",
+        "identifier = [{ system = \"urn:x\", value = 1 }]",
+        "\u{fffd}",
+    ] {
+        let clinic = Clinic::new(&[]);
+        clinic.drop_file("inbox/bixby/patient.toml", text);
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        is_refused(&clinic, "bixby/a.pdf", &["patient.toml"]);
+    }
+}
+
+#[test]
+fn a_patient_s_folder_inside_another_s() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/alvarez/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+    clinic.drop_file("inbox/bixby/alvarez/a.pdf", pdf("a"));
+    is_refused(&clinic, "bixby/alvarez/a.pdf", &["inside another patient"]);
+}
+
+#[test]
+fn an_unknown_document_type_names_the_nearest() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/bixby/a.toml", "type = \"referal\"\n");
+    is_refused(&clinic, "bixby/a.pdf", &["\"referal\"", "\"referral\""]);
+}
+
+#[test]
+fn contents_that_are_not_what_the_name_says_or_must_not_be_sent() {
+    for (name, bytes, words) in [
+        ("a.pdf", sample("wound-photo.jpg"), "JPEG"),
+        ("a.jpg", pdf("a"), "PDF"),
+        ("a.txt", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(), ""),
+        ("a.exe", b"MZ\x90\0".to_vec(), "not sent"),
+        ("a.zip", b"PK\x03\x04rest".to_vec(), "not sent"),
+        ("a.xyz", b"whatever".to_vec(), "known kinds"),
+        ("a", b"whatever".to_vec(), "known kinds"),
+    ] {
+        let clinic = Clinic::new(&[]);
+        clinic.drop_file(format!("inbox/bixby/{name}"), bytes);
+        is_refused(&clinic, &format!("bixby/{name}"), &[words]);
+    }
+}
+
+#[test]
+fn half_a_document_and_an_empty_one() {
+    for name in ["referral.pdf", "wound-photo.jpg", "xray.tif", "insurance-card.png"] {
+        let clinic = Clinic::new(&[]);
+        let whole = sample(name);
+        clinic.drop_file(format!("inbox/bixby/{name}"), &whole[..whole.len() * 2 / 3]);
+        is_refused(&clinic, &format!("bixby/{name}"), &["cut off"]);
+    }
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", "");
+    is_refused(&clinic, "bixby/a.pdf", &["empty"]);
+}
+
+#[test]
+fn too_big_is_said_before_sending() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("size_limit = \"50KB\"\n");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf(&"x".repeat(60_000)));
+    is_refused(&clinic, "bixby/a.pdf", &["50.0 KB"]);
+}
+
+#[test]
+fn links_pipes_and_other_things_that_are_not_files() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("secret.pdf", pdf("not in the inbox"));
+    std::os::unix::fs::symlink(clinic.path("secret.pdf"), clinic.path("inbox/bixby/link.pdf")).unwrap();
+    fs::create_dir(clinic.path("elsewhere")).unwrap();
+    clinic.drop_file("elsewhere/patient.toml", PATIENT);
+    clinic.drop_file("elsewhere/a.pdf", pdf("behind a link"));
+    std::os::unix::fs::symlink(clinic.path("elsewhere"), clinic.path("inbox/folder")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(clinic.path("inbox/bixby/pipe.pdf")).status().unwrap();
+    assert!(made.success());
+    assert_eq!(clinic.run_once(), 1);
+    assert_refused(&clinic, "bixby/link.pdf", &["link"]);
+    assert_refused(&clinic, "folder", &["link"]);
+    assert_refused(&clinic, "bixby/pipe.pdf", &["special file"]);
+    assert_eq!(clinic.record()["uploads"], 0);
+    assert!(clinic.has("secret.pdf") && clinic.has("elsewhere/a.pdf"), "what a link leads to stays");
+}
+
+#[test]
+fn a_linked_patient_file_is_not_followed() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("elsewhere.toml", PATIENT);
+    clinic.drop_file("inbox/other/a.pdf", pdf("a"));
+    std::os::unix::fs::symlink(clinic.path("elsewhere.toml"), clinic.path("inbox/other/patient.toml")).unwrap();
+    is_refused(&clinic, "other/a.pdf", &["patient.toml"]);
+}
+
+#[test]
+fn names_that_cannot_stand_in_a_message() {
+    let clinic = Clinic::new(&[]);
+    let long = format!("{}.pdf", "x".repeat(251));
+    let names = [b"bad\xff\xfe.pdf".as_slice(), b"line\nbreak.pdf", long.as_bytes()];
+    for name in names {
+        clinic.drop_file(Path::new("inbox/bixby").join(OsStr::from_bytes(name)), pdf("a"));
+    }
+    assert_eq!(clinic.run_once(), 1);
+    assert_eq!(clinic.record()["uploads"], 0);
+    for name in names {
+        assert!(clinic.has(Path::new("failed/bixby").join(OsStr::from_bytes(name))), "{name:?}");
+    }
+    let notes: Vec<_> = clinic.files("failed").into_iter().filter(|name| name.ends_with(".reason.txt")).collect();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+}
+
+#[test]
+fn what_scanners_leave_behind_is_left_alone() {
+    let clinic = Clinic::new(&[]);
+    let litter =
+        ["Thumbs.db", "desktop.ini", ".DS_Store", "._a.pdf", "~$a.pdf", "a.pdf.tmp", "a.pdf.part", "@eaDir/a.pdf"];
+    for name in litter {
+        clinic.drop_file(format!("inbox/bixby/{name}"), pdf("a"));
+    }
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.files("inbox").len(), litter.len() + 1);
+    assert_eq!(clinic.record()["uploads"], 0);
+}
+
+#[test]
+fn one_bad_file_does_not_block_the_rest() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/bad.pdf", "not a pdf");
+    for i in 0..10 {
+        clinic.drop_file(format!("inbox/bixby/{i}.pdf"), pdf(&i.to_string()));
+    }
+    assert_eq!(clinic.run_once(), 1);
+    assert_eq!(clinic.accepted().len(), 10);
+    assert_refused(&clinic, "bixby/bad.pdf", &[]);
+}
+
+#[test]
+fn a_required_sidecar_that_does_not_come() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str("sidecar = \"required\"\n");
+    clinic.drop_file("inbox/bixby/alone.pdf", pdf("alone"));
+    is_refused(&clinic, "bixby/alone.pdf", &["sidecar"]);
+}
+
+#[test]
+fn half_written_on_a_share_is_never_sent() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox = "settle = \"150ms\"\nincomplete_after = \"60s\"\n".into();
+    let daemon = clinic.daemon();
+    let whole = pdf("written in two halves, with a long pause between them");
+    let (first, second) = whole.split_at(whole.len() / 2);
+    for i in 0..20 {
+        clinic.drop_file(format!("inbox/bixby/{i}.pdf"), first);
+    }
+    clinic.drop_file("inbox/bixby/other.pdf", pdf("other"));
+    clinic.wait_for_file("done/bixby/other.pdf.receipt.json");
+    assert_eq!(clinic.accepted().len(), 1);
+    for i in 0..20 {
+        let mut file = fs::File::options().append(true).open(clinic.path(format!("inbox/bixby/{i}.pdf"))).unwrap();
+        let ending = format!("% {i}\n");
+        let end = second.windows(5).rposition(|window| window == b"%%EOF").unwrap();
+        let rest = [&second[..end], ending.as_bytes(), &second[end..]].concat();
+        std::io::Write::write_all(&mut file, &rest).unwrap();
+    }
+    clinic.wait_for("all of them", || clinic.accepted().len() == 21);
+    drop(daemon);
+}

@@ -1,0 +1,278 @@
+//! What Redox may answer, or fail to answer, and what must follow.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Clinic, pdf};
+
+/// One document, one fault; gives back the clinic after a run, and its exit code.
+fn with_fault(delivery: &str, fault: &str) -> (Clinic, i32) {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str(delivery);
+    clinic.fault(fault);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    let code = clinic.run_once();
+    (clinic, code)
+}
+
+const EMBED: &str = "method = \"embed\"\n";
+
+#[test]
+fn a_400_is_rejected_once() {
+    for fault in [
+        "create:always:status=400",
+        "create:always:status=422",
+        "binary:always:status=415",
+        "create:always:ok-with-outcome",
+    ] {
+        let (clinic, code) = with_fault("", fault);
+        assert_eq!(code, 1, "{fault}");
+        assert!(clinic.has("failed/bixby/a.pdf.reason.txt"), "{fault}");
+        assert_eq!(clinic.accepted().len(), 0);
+        let record = clinic.record();
+        let creates = record["creates"].as_u64().unwrap();
+        assert!(creates <= 1, "{fault}: {creates} tries");
+    }
+}
+
+#[test]
+fn what_passes_by_itself_is_tried_again() {
+    for fault in [
+        "token:first=2:status=503",
+        "binary:first=2:status=503",
+        "binary:nth=1:status=408",
+        "binary:nth=1:cut=before",
+        "binary:nth=1:cut=mid",
+        "binary:nth=1:cut=after",
+        "binary:nth=1:no_location",
+        "binary:nth=1:status=502,body=html",
+        "binary:nth=1:status=500,body=empty",
+    ] {
+        let (clinic, code) = with_fault("", fault);
+        assert_eq!((code, clinic.accepted().len()), (0, 1), "{fault}");
+        let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+        assert_eq!((receipt["sends"].as_u64(), receipt["uncertain"].as_u64()), (Some(1), Some(0)), "{fault}");
+    }
+}
+
+#[test]
+fn a_503_for_the_message_is_tried_again_byte_for_byte_and_said_in_the_receipt() {
+    let (clinic, code) = with_fault("", "create:nth=1:status=503,commit");
+    assert_eq!(code, 0);
+    let accepted = clinic.accepted();
+    assert_eq!(accepted.len(), 2, "the sandbox had taken the first one as well");
+    assert_eq!(accepted[0]["bundle_sha256"], accepted[1]["bundle_sha256"]);
+    let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+    assert_eq!((receipt["sends"].as_u64(), receipt["uncertain"].as_u64()), (Some(2), Some(1)));
+}
+
+#[test]
+fn a_refused_token_is_renewed_once() {
+    let (clinic, code) = with_fault("", "create:nth=1:status=401");
+    assert_eq!((code, clinic.accepted().len()), (0, 1));
+    assert_eq!(clinic.record()["tokens"], 2);
+}
+
+#[test]
+fn one_token_serves_all_workers() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("concurrency = 16\n");
+    for i in 0..40 {
+        clinic.drop_file(format!("inbox/bixby/{i}.pdf"), pdf(&i.to_string()));
+    }
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!((clinic.accepted().len(), clinic.record()["tokens"].as_u64()), (40, Some(1)));
+}
+
+#[test]
+fn what_concerns_all_stops_all_and_moves_no_file() {
+    for fault in
+        ["binary:always:status=403", "create:always:status=404", "create:always:status=401", "token:always:status=401"]
+    {
+        let mut clinic = Clinic::new(&[]);
+        clinic.delivery.push_str("concurrency = 1\n");
+        clinic.fault(fault);
+        for i in 0..10 {
+            clinic.drop_file(format!("inbox/bixby/{i}.pdf"), pdf(&i.to_string()));
+        }
+        let began = Instant::now();
+        let output = clinic.command(&["run", "--once", "--for", "50s"]);
+        assert_eq!(output.status.code(), Some(2), "{fault}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("Nothing is lost."), "{fault}: {output:?}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{fault}: it ends as soon as it knows");
+        assert_eq!(clinic.files("inbox").len(), 11, "{fault}");
+        assert_eq!(clinic.accepted().len(), 0);
+    }
+}
+
+#[test]
+fn uploads_from_a_free_development_account_are_explained() {
+    let mut clinic = Clinic::new(&["--free-account"]);
+    clinic.redox = "environment = \"Development\"\n".into();
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    let output = clinic.command(&["run", "--once", "--for", "50s"]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(words.contains("free") && words.contains("Staging"), "{words}");
+    clinic.delivery.push_str(EMBED);
+    assert_eq!(clinic.run_once(), 0, "embedding is allowed there");
+}
+
+#[test]
+fn too_many_requests_make_all_wait_as_long_as_redox_says() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.fault("binary:nth=1:status=429,retry_after=\"2\"");
+    for i in 0..6 {
+        clinic.drop_file(format!("inbox/bixby/{i}.pdf"), pdf(&i.to_string()));
+    }
+    clinic.delivery.push_str("concurrency = 1\n");
+    let began = Instant::now();
+    assert_eq!(clinic.run_once(), 0);
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(clinic.accepted().len(), 6);
+}
+
+#[test]
+fn lost_answer_does_not_flood_the_chart() {
+    for (method, fault) in
+        [("", "create:always:cut=after"), ("", "create:always:status=504,commit"), (EMBED, "create:always:cut=after")]
+    {
+        let mut clinic = Clinic::new(&[]);
+        clinic.delivery.push_str(method);
+        clinic.fault(fault);
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        assert_eq!(clinic.run_once(), 1, "{fault}");
+        let accepted = clinic.accepted();
+        assert_eq!(accepted.len(), 4, "{fault}: once, and three times again");
+        assert!(accepted.iter().all(|sent| sent["bundle_sha256"] == accepted[0]["bundle_sha256"]));
+        assert!(clinic.has("inbox/bixby/a.pdf"), "held for a person");
+        assert_eq!(clinic.run_once(), 1);
+        assert_eq!(clinic.accepted().len(), 4, "a new run does not send it either");
+    }
+}
+
+#[test]
+fn a_lost_answer_is_settled_by_asking() {
+    let (clinic, code) = with_fault("on_unknown = \"search\"\n", "create:nth=1:cut=after");
+    assert_eq!((code, clinic.accepted().len()), (0, 1));
+    let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+    assert_eq!((receipt["sends"].as_u64(), receipt["uncertain"].as_u64()), (Some(1), Some(1)));
+
+    let (clinic, code) = with_fault("on_unknown = \"search\"\n", "create:nth=1:cut=before");
+    assert_eq!((code, clinic.accepted().len()), (0, 1), "it had not arrived, so it is sent");
+}
+
+#[test]
+fn a_lost_answer_is_held_when_a_person_is_to_decide() {
+    let (clinic, code) = with_fault("on_unknown = \"hold\"\n", "create:nth=1:cut=after");
+    assert_eq!((code, clinic.accepted().len()), (1, 1));
+    assert!(clinic.has("inbox/bixby/a.pdf"));
+}
+
+#[test]
+fn a_request_that_is_never_answered_ends_by_itself() {
+    let (clinic, code) = with_fault("request_timeout = \"1s\"\n", "create:nth=1:hang=after");
+    assert_eq!((code, clinic.accepted().len()), (0, 2));
+    assert_eq!(clinic.receipt("done/bixby/a.pdf.receipt.json")["uncertain"], 1);
+}
+
+#[test]
+fn an_embedded_document_that_is_too_large_for_a_message_is_uploaded() {
+    let (clinic, code) = with_fault(EMBED, "create:nth=1:status=413");
+    assert_eq!((code, clinic.accepted().len()), (0, 1));
+    assert_eq!(clinic.accepted()[0]["method"], "upload");
+}
+
+#[test]
+fn after_give_up_after_the_document_is_filed_as_failed() {
+    let (clinic, code) = with_fault("give_up_after = \"1s\"\n", "binary:always:status=503");
+    assert_eq!(code, 1);
+    assert!(clinic.reason("failed/bixby/a.pdf.reason.txt").contains("gave-up"));
+    clinic.clear_faults();
+    std::fs::rename(clinic.path("failed/bixby/a.pdf"), clinic.path("inbox/bixby/a.pdf")).unwrap();
+    assert_eq!(clinic.run_once(), 0, "put back, it starts over");
+}
+
+#[test]
+fn destination_failure_files_as_failed() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.fault("create:nth=2:status=400");
+    clinic.delivery.push_str("concurrency = 1\n");
+    for i in 0..3 {
+        clinic.drop_file(format!("inbox/bixby/{i}.pdf"), pdf(&i.to_string()));
+    }
+    assert_eq!(clinic.run_once(), 1);
+    assert_eq!(clinic.files("done").len(), 4);
+    assert_eq!(clinic.files("failed").len(), 2);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (clinic, code) = with_fault("", &format!("create:always:redirect=http://{}/", other.local_addr().unwrap()));
+    assert_eq!(code, 2);
+    other.set_nonblocking(true).unwrap();
+    assert!(other.accept().is_err(), "nobody came");
+    assert!(clinic.has("inbox/bixby/a.pdf"));
+}
+
+#[test]
+fn all_three_bodies_of_an_upload_arrive() {
+    for body in ["raw", "multipart", "fhir-json"] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.redox = format!("upload_body = \"{body}\"\n");
+        clinic.drop_file("inbox/bixby/a.pdf", pdf(body));
+        assert_eq!((clinic.run_once(), clinic.accepted().len()), (0, 1), "{body}");
+    }
+}
+
+#[test]
+fn the_source_is_named_when_there_are_several() {
+    let one = "5f1a7a55-9d3c-4d0e-8a34-1f0e5a3c0001";
+    let mut clinic = Clinic::new(&["--source-id", one, "--source-id", "5f1a7a55-9d3c-4d0e-8a34-1f0e5a3c0002"]);
+    clinic.redox = format!("source_id = \"{one}\"\n");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted()[0]["source_id"], one);
+}
+
+#[test]
+fn logs_hold_no_patient_data() {
+    let mut clinic = Clinic::new(&[]);
+    for fault in [
+        "create:nth=1:status=503",
+        "create:nth=3:cut=after",
+        "binary:nth=4:status=500,body=html",
+        "create:nth=6:status=400",
+        "token:nth=1:status=503",
+    ] {
+        clinic.fault(fault);
+    }
+    clinic.redox.push_str("upload_body = \"multipart\"\n");
+    for i in 0..8 {
+        clinic.drop_file(format!("inbox/bixby/secretname{i}.pdf"), pdf(&i.to_string()));
+    }
+    clinic.drop_file("inbox/bixby/secretname-bad.pdf", "no pdf");
+    clinic.drop_file("inbox/bixby/secretname8.pdf", pdf("8"));
+    clinic.drop_file("inbox/bixby/secretname8.toml", "titel = \"secretname\"");
+    let output = chartdrop_trace(&clinic);
+    let log = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert!(log.contains("accepted by redox") && log.contains("rejected"), "{log}");
+    for secret in ["secretname", "bixby", "timothy", "0000000001", "2008-01-06", "titel"] {
+        assert!(!log.contains(secret), "{secret} in:\n{log}");
+    }
+}
+
+/// Everything that our own code logs, at the finest level.
+fn chartdrop_trace(clinic: &Clinic) -> std::process::Output {
+    let config = clinic.config();
+    support::chartdrop()
+        .env("RUST_LOG", "trace")
+        .args(["run", "--once", "--for", "50s", "--config"])
+        .arg(config)
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,322 @@
+//! One clinic for every test: the real binary, the strict sandbox in a process of its own, real folders, real HTTP.
+
+#![allow(dead_code, reason = "each test target uses a part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything takes on a busy machine; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const PATIENT: &str = r#"
+identifier = [{ system = "urn:redox:health-one:MR", value = "0000000001", type = "MR" }]
+family = "Bixby"
+given = ["Timothy", "Paul"]
+birth_date = 2008-01-06
+gender = "male"
+"#;
+
+/// The sample document of that name.
+pub fn sample(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/samples").join(name)).unwrap()
+}
+
+/// A PDF that no other test document equals.
+pub fn pdf(words: &str) -> Vec<u8> {
+    let mut bytes = sample("referral.pdf");
+    let end = bytes.windows(5).rposition(|window| window == b"%%EOF").unwrap();
+    bytes.splice(end..end, format!("% {words}\n").into_bytes());
+    bytes
+}
+
+/// A clinic: folders, a key, a sandbox, and the settings that tests change.
+pub struct Clinic {
+    dir: TempDir,
+    sandbox: Child,
+    _said: BufReader<ChildStdout>,
+    pub base_url: String,
+    /// Lines for `[[inbox]]`.
+    pub inbox: String,
+    /// Lines for `[delivery]`.
+    pub delivery: String,
+    /// Lines for `[redox]`.
+    pub redox: String,
+}
+
+impl Drop for Clinic {
+    fn drop(&mut self) {
+        self.sandbox.kill().ok();
+        self.sandbox.wait().ok();
+    }
+}
+
+impl Clinic {
+    /// A clinic with one patient, and a sandbox started with `arguments` besides the usual ones.
+    pub fn new(arguments: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let key = chartdrop()
+            .args(["keygen", "--algorithm", "ES384", "--out"])
+            .arg(dir.path().join("key.pem"))
+            .output()
+            .unwrap();
+        assert!(key.status.success(), "{key:?}");
+        fs::write(dir.path().join("jwk.json"), &key.stdout).unwrap();
+        let mut sandbox = chartdrop()
+            .args(["sandbox", "--listen", "127.0.0.1:0", "--client-id", "clinic", "--jwks"])
+            .arg(dir.path().join("jwk.json"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        // Held open: a sandbox whose words nobody takes ends.
+        let mut said = BufReader::new(sandbox.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let base_url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let clinic = Self {
+            dir,
+            sandbox,
+            _said: said,
+            base_url,
+            inbox: "settle = \"100ms\"\nincomplete_after = \"1s\"\n".into(),
+            delivery: "retry_first = \"100ms\"\nretry_max = \"500ms\"\n".into(),
+            redox: String::new(),
+        };
+        for folder in ["inbox", "done", "failed"] {
+            fs::create_dir(clinic.path(folder)).unwrap();
+        }
+        clinic.drop_file("inbox/bixby/patient.toml", PATIENT);
+        clinic
+    }
+
+    /// A path in the clinic's folder, e.g. `inbox/bixby/scan.pdf`.
+    pub fn path(&self, rel: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(rel)
+    }
+
+    /// Writes a file; its folders are made.
+    pub fn drop_file(&self, rel: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(rel);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn kid(&self) -> String {
+        let jwk: Value = serde_json::from_slice(&fs::read(self.path("jwk.json")).unwrap()).unwrap();
+        jwk["kid"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes the configuration as it is now, and gives back its path.
+    pub fn config(&self) -> PathBuf {
+        let (base_url, kid) = (&self.base_url, self.kid());
+        let environment = if self.redox.contains("environment") { "" } else { "environment = \"Staging\"" };
+        self.drop_file(
+            "config.toml",
+            format!(
+                r#"
+[[inbox]]
+name = "front-desk"
+path = "inbox"
+destination = "redox-fhir-sandbox"
+{}
+[document_types]
+referral = {{ system = "http://loinc.org", code = "57133-1", display = "Referral note" }}
+[redox]
+base_url = "{base_url}"
+{environment}
+client_id = "clinic"
+key_id = "{kid}"
+private_key = "key.pem"
+algorithm = "ES384"
+{}
+[delivery]
+{}
+[ledger]
+path = "ledger"
+[status]
+socket = "control.sock"
+"#,
+                self.inbox, self.redox, self.delivery
+            ),
+        )
+    }
+
+    /// `chartdrop ARGUMENTS --config …`, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        chartdrop().args(arguments).arg("--config").arg(self.config()).output().unwrap()
+    }
+
+    /// `chartdrop run --once`: gives back its exit code; what it printed is shown when the test fails.
+    pub fn run_once(&self) -> i32 {
+        let output = self.command(&["run", "--once", "--for", "50s"]);
+        println!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        output.status.code().unwrap()
+    }
+
+    /// Starts the daemon; its log goes to `daemon.log`.
+    pub fn daemon(&self) -> Daemon {
+        let log = fs::File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        let child = chartdrop()
+            .arg("run")
+            .arg("--config")
+            .arg(self.config())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Daemon { child }
+    }
+
+    /// The sandbox's record.
+    pub fn record(&self) -> Value {
+        serde_json::from_str(&self.http("GET", "/sandbox/record?bundles=1", "")).unwrap()
+    }
+
+    /// What the sandbox accepted.
+    pub fn accepted(&self) -> Vec<Value> {
+        self.record()["accepted"].as_array().unwrap().clone()
+    }
+
+    /// Adds to the sandbox's fault plan, e.g. `create:nth=1:status=503`.
+    pub fn fault(&self, spec: &str) {
+        self.http("POST", "/sandbox/faults", spec);
+    }
+
+    pub fn clear_faults(&self) {
+        self.http("DELETE", "/sandbox/faults", "");
+    }
+
+    /// One HTTP request to the sandbox; gives back the body of a 2xx answer.
+    pub fn http(&self, method: &str, path: &str, body: &str) -> String {
+        let address = self.base_url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 2"), "{method} {path}: {head}\n{body}");
+        body.to_owned()
+    }
+
+    /// Whether a file is there.
+    pub fn has(&self, rel: impl AsRef<Path>) -> bool {
+        self.path(rel).symlink_metadata().is_ok()
+    }
+
+    /// Waits for a condition, not for time.
+    pub fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
+        wait_for(what, condition, || fs::read_to_string(self.path("daemon.log")).unwrap_or_default());
+    }
+
+    pub fn wait_for_file(&self, rel: &str) {
+        self.wait_for(rel, || self.has(rel));
+    }
+
+    /// A receipt, parsed.
+    pub fn receipt(&self, rel: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(rel)).unwrap()).unwrap()
+    }
+
+    /// A reason's text.
+    pub fn reason(&self, rel: &str) -> String {
+        fs::read_to_string(self.path(rel)).unwrap()
+    }
+
+    /// Every file beneath a folder, relative to it, sorted.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let root = self.path(folder);
+        let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    found.push(entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// A running daemon, killed at the end of its test.
+pub struct Daemon {
+    child: Child,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Daemon {
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGKILL, and wait for the end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// The binary under test, in a group of its own, with nothing of this process's environment that it would read.
+pub fn chartdrop() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chartdrop"));
+    command.env_remove("CHARTDROP_CONFIG").env_remove("CREDENTIALS_DIRECTORY").env_remove("NOTIFY_SOCKET");
+    command.env_remove("RUST_LOG").process_group(0);
+    command
+}
+
+/// Waits for a condition; `context` is shown when it does not come.
+pub fn wait_for(what: &str, condition: impl Fn() -> bool, context: impl Fn() -> String) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for: {what}\n{}", context());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

