@@ -2,6 +2,8 @@
 
 mod raw;
 pub mod strict;
+#[cfg(test)]
+mod tests;
 pub mod units;
 
 use std::{

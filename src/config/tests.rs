@@ -1,0 +1,125 @@
+//! The example is the documentation of every key: it must parse, say the code's own defaults, and leave no key out.
+
+use std::collections::BTreeSet;
+
+use super::{raw::Raw, *};
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// Only what has no default.
+const MINIMAL: &str = r#"
+    [[inbox]]
+    name = "front-desk"
+    path = "/srv/chartdrop/inbox"
+    destination = "redox-fhir-sandbox"
+    [inbox.patient]
+    identifier_system = "urn:redox:health-one:MR"
+    folder_pattern = '^(?<identifier>[0-9]+)'
+    [document_types]
+    referral = { system = "http://loinc.org", code = "57133-1", display = "Referral note" }
+    [redox]
+    environment = "Staging"
+    client_id = "00000000-0000-0000-0000-000000000000"
+    key_id = "my-key"
+    private_key = "/etc/chartdrop/redox-key.pem"
+"#;
+
+fn load(text: &str) -> Result<Config, String> {
+    let raw: Raw = strict::toml(text.as_bytes()).map_err(|error| error.to_string())?;
+    raw::check(raw, Path::new("/etc/chartdrop"))
+}
+
+fn error(text: &str) -> String {
+    load(text).unwrap_err()
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let (example, minimal) = (load(EXAMPLE).unwrap(), load(MINIMAL).unwrap());
+    assert_eq!(format!("{example:#?}"), format!("{minimal:#?}"));
+}
+
+/// Every `key =` of the example, the commented-out ones included, by its table.
+fn keys_of_the_example() -> BTreeSet<(String, String)> {
+    let mut table = String::new();
+    let mut keys = BTreeSet::new();
+    for line in EXAMPLE.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.trim_start_matches('[').split(']').next().unwrap().to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        {
+            keys.insert((table.clone(), key.to_owned()));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_example_leaves_no_key_out() {
+    // An unknown key makes the parser list those that it knows.
+    let mut known = BTreeSet::new();
+    for table in ["inbox", "inbox.patient", "inbox.document", "redox", "delivery", "ledger", "status"] {
+        let head = if table == "inbox" { "[[inbox]]".to_owned() } else { format!("[{table}]") };
+        let text = EXAMPLE.replacen(&format!("\n{head}"), &format!("\n{head}\nqqqqqqqq = 1\n"), 1);
+        let said = error(&text);
+        let (_, list) = said.split_once("known are ").unwrap_or_else(|| panic!("{said}"));
+        for key in list.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|key| !key.is_empty()) {
+            known.insert((table.to_owned(), key.to_owned()));
+        }
+    }
+    let tables = ["patient", "document", "or", "and"];
+    known.retain(|(_, key)| !tables.contains(&key.as_str()));
+    let mut written = keys_of_the_example();
+    written.retain(|(table, _)| table != "document_types");
+    assert_eq!(written, known);
+}
+
+#[test]
+fn commented_out_keys_are_right_as_well() {
+    let text = EXAMPLE
+        .replace("# source_id = ", "source_id = ")
+        .replace("# scope = ", "scope = ")
+        .replace("# ca_file = ", "ca_file = ")
+        .replace("# listen = ", "listen = ");
+    let config = load(&text).unwrap();
+    assert!(config.redox.source_id.is_some() && config.redox.ca_file.is_some() && config.status.listen.is_some());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_nearest() {
+    let said = error(&MINIMAL.replace("destination =", "destinaton ="));
+    assert!(said.contains("line 5") && said.contains("\"destinaton\"") && said.contains("\"destination\""), "{said}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_words() {
+    for (from, to, word) in [
+        ("name = \"front-desk\"", "name = \"front desk\"", "name"),
+        ("[inbox.patient]", "done = \"/srv/chartdrop/inbox/done\"\n[inbox.patient]", "inside each other"),
+        ("destination = \"redox-fhir-sandbox\"", "destination = \"a/b\"", "slug"),
+        ("folder_pattern = '^(?<identifier>[0-9]+)'", "folder_pattern = '^[0-9]+'", "identifier"),
+        ("identifier_system = \"urn:redox:health-one:MR\"", "", "identifier_system"),
+        ("client_id = \"00000000-0000-0000-0000-000000000000\"", "client_id = \"…\"", "client_id"),
+        ("[redox]", "[delivery]\nconcurrency = 0\n[redox]", "concurrency"),
+        ("[redox]", "[delivery]\nretry_first = \"2h\"\n[redox]", "retry_first"),
+        ("[redox]", "[delivery]\nretry_first = \"0s\"\n[redox]", "longer than nothing"),
+        ("[redox]", "[ledger]\npath = \"/srv/chartdrop/inbox/ledger\"\n[redox]", "ledger"),
+        ("[inbox.patient]", "[inbox.document]\ntype = \"referal\"\n[inbox.patient]", "\"referral\""),
+    ] {
+        assert!(MINIMAL.contains(from), "{from}");
+        let said = error(&MINIMAL.replacen(from, to, 1));
+        assert!(said.contains(word), "{to}: {said}");
+    }
+    let second = "[[inbox]]\nname = \"front-desk\"\npath = \"/srv/other/inbox\"\ndestination = \"x\"\n";
+    assert!(error(&format!("{MINIMAL}\n{second}")).contains("two inboxes"));
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let config = load(&MINIMAL.replace("/srv/chartdrop/inbox", "share/inbox")).unwrap();
+    let inbox = &config.inboxes[0];
+    assert_eq!(inbox.path, Path::new("/etc/chartdrop/share/inbox"));
+    assert_eq!(inbox.failed, Path::new("/etc/chartdrop/share/failed"));
+}

@@ -1,0 +1,211 @@
+//! What an operator types, from the README and the manual: each command does what it says, and ends as it should.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Output};
+
+use support::{Clinic, chartdrop, pdf};
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn check_finds_everything_in_order() {
+    let clinic = Clinic::new(&[]);
+    let output = clinic.command(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for line in ["configuration", "inbox folder", "done folder", "failed folder", "ledger", "key", "token", "clock"] {
+        assert!(
+            out(&output).lines().any(|said| said.starts_with("ok") && said.contains(line)),
+            "{line}: {}",
+            out(&output)
+        );
+    }
+    assert_eq!(clinic.files("inbox"), ["bixby/patient.toml"], "no probe is left behind");
+}
+
+#[test]
+fn check_tries_every_folder() {
+    for folder in ["inbox", "done", "failed"] {
+        let clinic = Clinic::new(&[]);
+        fs::remove_dir_all(clinic.path(folder)).unwrap();
+        clinic.drop_file(folder, "a file where a folder should be");
+        let output = clinic.command(&["check"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let line = out(&output).lines().find(|line| line.starts_with("FAIL")).unwrap().to_owned();
+        assert!(line.contains(&format!("{folder} folder")), "{line}");
+    }
+}
+
+#[test]
+fn check_says_what_is_wrong_with_the_key_and_the_token() {
+    let clinic = Clinic::new(&[]);
+    let open = |mode| fs::set_permissions(clinic.path("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
+    open(0o644);
+    let output = clinic.command(&["check"]);
+    assert!(output.status.code() == Some(2) && out(&output).contains("chmod 600"), "{output:?}");
+    open(0o600);
+    clinic.fault("token:always:status=401");
+    let output = clinic.command(&["check"]);
+    assert!(output.status.code() == Some(2) && out(&output).contains("FAIL  token"), "{output:?}");
+    clinic.clear_faults();
+    let mut config = fs::read_to_string(clinic.config()).unwrap();
+    config = config.replace("ES384", "RS384");
+    let output = chartdrop().args(["check", "--config"]).arg(clinic.drop_file("other.toml", config)).output().unwrap();
+    assert!(output.status.code() == Some(2) && out(&output).contains("RSA"), "{output:?}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_ends_with_2_and_words() {
+    let clinic = Clinic::new(&[]);
+    let missing = chartdrop().args(["run", "--config", "/no/such/file.toml"]).output().unwrap();
+    assert!(missing.status.code() == Some(2) && err(&missing).contains("config.example.toml"), "{missing:?}");
+    let config = fs::read_to_string(clinic.config()).unwrap().replace("destination", "destinaton");
+    let path = clinic.drop_file("wrong.toml", config);
+    for command in [["run", "--once"].as_slice(), &["check"], &["status"]] {
+        let output = chartdrop().args(command).arg("--config").arg(&path).output().unwrap();
+        let said = out(&output) + &err(&output);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(said.contains("line 5") && said.contains("\"destination\""), "{said}");
+    }
+    let by_variable = chartdrop().arg("check").env("CHARTDROP_CONFIG", clinic.config()).output().unwrap();
+    assert_eq!(by_variable.status.code(), Some(0), "{by_variable:?}");
+}
+
+#[test]
+fn a_key_is_never_written_over_an_existing_file() {
+    let clinic = Clinic::new(&[]);
+    let before = fs::read(clinic.path("key.pem")).unwrap();
+    assert_eq!(fs::metadata(clinic.path("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
+    let output = chartdrop().args(["keygen", "--out"]).arg(clinic.path("key.pem")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(fs::read(clinic.path("key.pem")).unwrap(), before);
+}
+
+#[test]
+fn both_kinds_of_keys_get_tokens() {
+    for algorithm in ["RS384", "ES384"] {
+        let clinic = Clinic::new(&[]);
+        fs::remove_file(clinic.path("key.pem")).unwrap();
+        let made = chartdrop()
+            .args(["keygen", "--algorithm", algorithm, "--out"])
+            .arg(clinic.path("key.pem"))
+            .output()
+            .unwrap();
+        fs::write(clinic.path("jwk.json"), &made.stdout).unwrap();
+        let config = fs::read_to_string(clinic.config()).unwrap().replace("ES384", algorithm);
+        let output =
+            chartdrop().args(["check", "--config"]).arg(clinic.drop_file("own.toml", config)).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{algorithm}: {output:?}");
+    }
+}
+
+#[test]
+fn the_demo_ends_by_itself_with_a_summary() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = chartdrop().args(["demo", "--once", "--dir"]).arg(dir.path().join("demo")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = out(&output);
+    assert!(said.contains("accepted 3 documents") && said.contains("disagree"), "{said}");
+}
+
+#[test]
+fn the_demo_takes_a_file_of_one_s_own_and_ends_at_ctrl_c() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = dir.path().join("demo");
+    let said = fs::File::create(dir.path().join("said")).unwrap();
+    let mut child = chartdrop().args(["demo", "--dir"]).arg(&demo).stdout(said).spawn().unwrap();
+    let said = || fs::read_to_string(dir.path().join("said")).unwrap();
+    support::wait_for("the invitation", || said().contains("Now you"), said);
+    fs::write(demo.join("inbox/Timothy Bixby/mine.pdf"), pdf("of one's own")).unwrap();
+    support::wait_for("the receipt", || demo.join("done/Timothy Bixby/mine.pdf.receipt.json").exists(), said);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", said());
+    assert!(said().contains("accepted 4 documents"), "{}", said());
+}
+
+#[test]
+fn an_operator_sees_and_decides() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("on_unknown = \"hold\"\n");
+    clinic.fault("create:nth=1:cut=after");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 1);
+    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status[0]["stage"], "held");
+    let id = status[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(clinic.command(&["retry", &id[..8]]).status.code(), Some(0));
+    assert_eq!(clinic.run_once(), 0);
+    let accepted = clinic.accepted();
+    assert_eq!(accepted.len(), 2);
+    assert_ne!(accepted[0]["bundle_id"], accepted[1]["bundle_id"], "sent again on purpose: new ids");
+    assert_eq!(accepted[0]["master_identifier"], accepted[1]["master_identifier"]);
+    assert_eq!(clinic.receipt("done/bixby/a.pdf.receipt.json")["sends"], 2);
+    assert!(out(&clinic.command(&["history"])).contains(&id));
+    assert!(out(&clinic.command(&["show", &id])).contains("sent 2 times"));
+    assert!(out(&clinic.command(&["status"])).contains("Nothing is under way"));
+}
+
+#[test]
+fn a_held_delivery_is_released_and_sends_the_same_message() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("on_unknown = \"resend\"\n");
+    clinic.fault("create:first=4:cut=after");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 1);
+    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+    let id = status[0]["id"].as_str().unwrap();
+    assert_eq!(clinic.command(&["release", id]).status.code(), Some(0));
+    assert_eq!(clinic.run_once(), 0);
+    let accepted = clinic.accepted();
+    assert!(accepted.len() == 5 && accepted[4]["bundle_sha256"] == accepted[0]["bundle_sha256"]);
+}
+
+#[test]
+fn a_rejected_document_is_put_back_by_a_command() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("create:nth=1:status=400");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/bixby/a.toml", "title = \"A\"\n");
+    assert_eq!(clinic.run_once(), 1);
+    let history: serde_json::Value = serde_json::from_slice(&clinic.command(&["history", "--json"]).stdout).unwrap();
+    let output = clinic.command(&["retry", history[0]["id"].as_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(clinic.files("failed"), [] as [&str; 0]);
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted()[0]["title"], "A");
+}
+
+#[test]
+fn completions_and_the_manual_page_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = chartdrop().args(["completions", shell]).output().unwrap();
+        assert!(output.status.success() && out(&output).contains("chartdrop"), "{output:?}");
+    }
+    let page = chartdrop().arg("man").output().unwrap();
+    assert!(page.status.success() && out(&page).contains(".TH chartdrop 1"), "{page:?}");
+}
+
+#[test]
+fn the_readme_s_patient_file_and_sidecar_work() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let examples: Vec<String> = readme
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().lines().map(|line| format!("{}\n", line.trim_start())).collect())
+        .collect();
+    let [patient, sidecar] = examples.as_slice() else { panic!("{examples:?}") };
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/readme/patient.toml", patient);
+    clinic.drop_file("inbox/readme/referral.pdf", pdf("readme"));
+    clinic.drop_file("inbox/readme/referral.pdf.toml", sidecar);
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted()[0]["title"], "Referral letter");
+}
