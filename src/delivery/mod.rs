@@ -10,6 +10,8 @@ pub mod operator;
 mod recover;
 mod retry;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashSet,

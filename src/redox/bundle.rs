@@ -399,4 +399,4 @@ impl Reference {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

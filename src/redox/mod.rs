@@ -16,6 +16,8 @@ mod token;
 #[cfg(test)]
 mod test_server;
 
+#[cfg(test)]
+pub(crate) use bundle::tests::{documents, whole};
 pub use bundle::{Bundle, build};
 pub use client::{Client, TokenReport};
 pub use errors::{Failure, SetupError};

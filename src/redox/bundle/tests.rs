@@ -9,7 +9,8 @@ use crate::{
     message::Upload,
 };
 
-fn whole(bundle: &Bundle) -> Vec<u8> {
+/// The bytes of a message; of an embedded file, three.
+pub(crate) fn whole(bundle: &Bundle) -> Vec<u8> {
     match bundle.body().unwrap() {
         Body::Whole(bytes) => bytes.to_vec(),
         Body::Around { prefix, suffix } => [&prefix[..], b"QUJD", &suffix[..]].concat(),
@@ -177,7 +178,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn documents()(
+    /// Documents of which anything may be said.
+    pub(crate) fn documents()(
         file_name in typed(),
         patient in patients(),
         (title, description, display, visit) in (prop::option::of(typed()), prop::option::of(typed()), prop::option::of(typed()), prop::option::of(typed())),
