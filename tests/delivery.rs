@@ -392,3 +392,28 @@ fn unmounted_share_is_not_an_empty_inbox() {
     clinic.wait_for_file("done/bixby/third.pdf.receipt.json");
     assert_eq!(log().matches("the inbox cannot be read").count(), 1);
 }
+
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    // A message may have 10 MB, an embedded file a quarter less.
+    for (method, body, size) in
+        [("upload", "raw", 29), ("upload", "multipart", 29), ("upload", "fhir-json", 29), ("embed", "raw", 7)]
+    {
+        let peak = |megabytes: usize| {
+            let mut clinic = Clinic::new(&[]);
+            clinic.delivery.push_str(&format!("method = \"{method}\"\n"));
+            clinic.redox = format!("upload_body = \"{body}\"\n");
+            // It stays under way until its memory has been read.
+            clinic.fault("create:always:hang=after");
+            let daemon = clinic.daemon();
+            clinic.drop_file("inbox/bixby/scan.pdf", pdf(&"x".repeat(megabytes * 1_000_000)));
+            clinic.wait_for("the POST", || clinic.http("GET", "/sandbox/record", "").contains("\"master_identifier\""));
+            let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        };
+        let (small, large) = (peak(0), peak(size));
+        println!("{method} {body}: {small} MB for a small file, {large} MB for one of {size} MB");
+        assert!(large < small + 5, "{method} {body}: {small} MB grew to {large} MB");
+    }
+}
