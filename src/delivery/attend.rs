@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::{DeliveryError, Engine, age, operator::is_held};
 use crate::{
@@ -189,6 +190,7 @@ impl Engine {
             sha256: fingerprint(&place, candidate),
         };
         let Some(_claim) = self.claim(key.id()) else { return Ok(wait(SOON, Waiting::Retry)) };
+        warn!(delivery = %key.id(), code = %reason.code, "refused; its reason lies beside it in failed");
         let rejected = Stage::Rejected(Rejected { at: now, reason, upload: None, filing: Filing::default() });
         let mut row = Delivery {
             key,

@@ -26,7 +26,7 @@ pub fn text(reason: &Reason, id: DeliveryId, at: Timestamp) -> String {
         ("Is anything lost?", "No. The document lies next to this note, unchanged."),
         ("What to do", reason.todo.as_str()),
         ("Is it safe to try again?", again),
-        ("Who can help", "The person who looks after chartdrop. Tell them the two words and the number below."),
+        ("Who can help", "The person who looks after chartdrop. Show them this note, or tell them its last lines."),
     ] {
         text.push_str(&format!("\n{title}\n{}", wrapped(words)));
     }
