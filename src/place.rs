@@ -42,6 +42,11 @@ impl RelPath {
         self.0.file_name().unwrap_or_default()
     }
 
+    /// The last name alone.
+    pub fn last(&self) -> RelPath {
+        Self(PathBuf::from(self.file_name()))
+    }
+
     /// The folder it lies in; `None` directly beneath the root.
     pub fn parent(&self) -> Option<RelPath> {
         self.0.parent().and_then(Self::new)

@@ -256,3 +256,22 @@ fn half_written_on_a_share_is_never_sent() {
     clinic.wait_for("all of them", || clinic.accepted().len() == 21);
     drop(daemon);
 }
+
+#[test]
+fn words_and_paths_of_any_length_are_refused_in_good_order() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/words.pdf", pdf("words"));
+    clinic.drop_file("inbox/bixby/words.toml", format!("{} = 1\n", "k".repeat(20_000)));
+    clinic.drop_file("inbox/bixby/type.pdf", pdf("type"));
+    clinic.drop_file("inbox/bixby/type.toml", format!("type = \"{}\"\n", "ü".repeat(20_000)));
+    clinic.drop_file("inbox/bixby/description.pdf", pdf("description"));
+    clinic.drop_file("inbox/bixby/description.toml", format!("description = \"{}\"\n", "d".repeat(5000)));
+    let deep = format!("inbox/bixby/{}", format!("{}/", "folder".repeat(20)).repeat(10));
+    clinic.drop_file(format!("{deep}deep.pdf"), pdf("deep"));
+    clinic.drop_file("inbox/bixby/good.pdf", pdf("good"));
+    assert_eq!(clinic.run_once(), 1);
+    for name in ["bixby/words.pdf", "bixby/type.pdf", "bixby/description.pdf", "deep.pdf"] {
+        assert_refused(&clinic, name, &[]);
+    }
+    assert_eq!(clinic.accepted().len(), 1);
+}

@@ -169,6 +169,22 @@ fn a_held_delivery_is_released_and_sends_the_same_message() {
 }
 
 #[test]
+fn a_waiting_delivery_is_held_and_released() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("binary:nth=1:status=503,retry_after=600");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    let waits = ["run", "--once", "--for", "3s"];
+    assert_eq!(clinic.command(&waits).status.code(), Some(1));
+    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+    let id = status[0]["id"].as_str().unwrap();
+    assert_eq!(clinic.command(&["hold", id]).status.code(), Some(0));
+    assert_eq!(clinic.run_once(), 1);
+    assert_eq!(clinic.accepted().len(), 0);
+    assert_eq!(clinic.command(&["release", id]).status.code(), Some(0));
+    assert_eq!((clinic.run_once(), clinic.accepted().len()), (0, 1));
+}
+
+#[test]
 fn a_rejected_document_is_put_back_by_a_command() {
     let clinic = Clinic::new(&[]);
     clinic.fault("create:nth=1:status=400");

@@ -7,16 +7,16 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{DeliveryError, Engine, age, operator::is_held};
 use crate::{
     config::Inbox,
     document::{Key, Sha256},
     filing::Found,
-    inbox::{Candidate, Identified, Pairing, Ready, Refusal, Root, Rules, identify},
+    inbox::{Candidate, Identified, PATH_LIMIT, Pairing, Ready, Refusal, Root, Rules, identify},
     ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
-    place::Place,
+    place::{Place, RelPath},
 };
 
 /// How soon to look again at a document whose twin is just being sent, or that changed under our hands.
@@ -79,20 +79,25 @@ impl Engine {
     ) -> Result<Outcome, DeliveryError> {
         let engine = Arc::clone(self);
         let (name, examined) = (inbox.name.clone(), candidate.clone());
-        let identified = tokio::task::spawn_blocking(move || engine.identify(&name, &examined))
-            .await
-            .map_err(|_| DeliveryError::Broken("identifying a document"))?;
+        let identified =
+            tokio::task::spawn_blocking(move || engine.identify(&name, &examined)).await.unwrap_or_else(|_| {
+                // One file that we cannot cope with must not end the deliveries of all others.
+                error!("a document could not be examined: a fault in chartdrop; it stays in the inbox");
+                Identified::NotYet { why: "it could not be examined", pause: HELD }
+            });
         let place = Place { inbox: inbox.name.clone(), path: candidate.path.clone() };
         let sidecar = match candidate.pairing {
             Pairing::With(ref sidecar) => Some(sidecar.clone()),
             Pairing::Alone | Pairing::Ambiguous => None,
         };
-        let id = (candidate.stamp().dev, candidate.stamp().ino);
+        let stamp = candidate.stamp();
+        let id = (stamp.dev, stamp.ino, stamp.size, stamp.mtime);
         let found = Found { document: candidate.path.clone(), id: Some(id), sidecar };
         match identified {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
             Identified::Refused(refusal) => {
                 let item = Item { inbox, ready: None, found, shutdown };
+                let place = Place { path: storable(&place.path), ..place };
                 self.refuse(place, &candidate, refusal.into(), item).await
             }
             Identified::Ready(ready) => {
@@ -187,7 +192,7 @@ impl Engine {
         let key = Key {
             destination: item.inbox.destination.clone(),
             patient: String::new(),
-            sha256: fingerprint(&place, candidate),
+            sha256: fingerprint(&item.inbox.name, candidate),
         };
         let Some(_claim) = self.claim(key.id()) else { return Ok(wait(SOON, Waiting::Retry)) };
         warn!(delivery = %key.id(), code = %reason.code, "refused; its reason lies beside it in failed");
@@ -201,8 +206,10 @@ impl Engine {
             document: None,
             sends: 0,
             uncertain: 0,
-            stage: rejected.clone(),
+            stage: rejected,
         };
+        row.slim();
+        let rejected = row.stage.clone();
         row = match self.ledger.begin(row).await? {
             Begun::New(row) => row,
             Begun::Existing(row) if !row.is_filed() => row,
@@ -296,10 +303,15 @@ fn key(inbox: &Inbox, ready: &Ready) -> Key {
     }
 }
 
+/// A place that fits a row: a file that is refused for its long path is filed under its name alone.
+fn storable(path: &RelPath) -> RelPath {
+    if path.to_string().len() <= PATH_LIMIT { path.clone() } else { path.last() }
+}
+
 /// Stands for the bytes of a file that is refused unread: its place, size and time.
-fn fingerprint(place: &Place, candidate: &Candidate) -> Sha256 {
+fn fingerprint(inbox: &str, candidate: &Candidate) -> Sha256 {
     let stamp = candidate.stamp();
-    let text = format!("{}\0{}\0{}\0{}", place.inbox, place.path, stamp.size, stamp.mtime);
+    let text = format!("{inbox}\0{}\0{}\0{}", candidate.path, stamp.size, stamp.mtime);
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());

@@ -83,24 +83,28 @@ fn finish(inbox: &Inbox, row: &Delivery) -> bool {
         Stage::Accepted(_) => &inbox.done,
         _ => &inbox.failed,
     };
-    let still_there = inbox.path.join(row.place.path.as_path()).symlink_metadata().is_ok();
-    let moved = filing.to.as_ref().filter(|to| {
-        let sha256 = row.key.sha256;
+    let place = &row.place.path;
+    let lies_at = |folder: &Path, path: &RelPath| match row.document {
+        Some(_) => filing::is_filed_at(folder, path, row.key.sha256),
         // A refused file was never hashed: its place is all there is to go by.
-        let is_ours = row.document.is_none() && folder.join(to.path.as_path()).symlink_metadata().is_ok();
-        is_ours || filing::is_filed_at(folder, &to.path, sha256)
-    });
-    let to = match (moved, still_there) {
-        (Some(to), false) => to.path.clone(),
-        (None, true) | (Some(_), true) => return false,
-        // Taken away by somebody. The note says what became of it, where the document would lie.
-        (None, false) => match filing::plan(folder, &found(inbox, &row.place.path), &note) {
-            Ok(path) => path,
-            Err(_) => return false,
-        },
+        None => folder.join(path.as_path()).symlink_metadata().is_ok(),
     };
-    // The document is gone from the inbox, so this moves its sidecar, if one was left behind, and writes the note.
-    match filing::file(&inbox.path, folder, &to, &found(inbox, &row.place.path), &note) {
+    if lies_at(&inbox.path, place) {
+        // Intake finds it, and its row, and files it.
+        return false;
+    }
+    let written = match filing.to.as_ref().filter(|to| lies_at(folder, &to.path)) {
+        // Another document of its name may have come meanwhile; that one's sidecar is not ours to move.
+        Some(to) if inbox.path.join(place.as_path()).symlink_metadata().is_ok() => {
+            filing::write_note(folder, &to.path, &note)
+        }
+        // The document is gone from the inbox, so this moves its sidecar, if one was left behind, and writes the note.
+        Some(to) => filing::file(&inbox.path, folder, &to.path, &found(inbox, place), &note),
+        // Taken away by somebody. The note says what became of it, where the document would lie.
+        None => filing::plan(folder, place, &Found { document: place.clone(), id: None, sidecar: None }, &note)
+            .and_then(|to| filing::write_note(folder, &to, &note)),
+    };
+    match written {
         Ok(()) => true,
         Err(error) => {
             error!(delivery = %row.id(), "{error}; it is tried again at the next start");

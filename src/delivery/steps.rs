@@ -36,7 +36,9 @@ const FILE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Engine {
     async fn write(&self, row: Delivery, stage: Stage) -> Result<Delivery, DeliveryError> {
-        Ok(self.ledger.advance(Delivery { updated: Timestamp::now(), stage, ..row }).await?)
+        let mut row = Delivery { updated: Timestamp::now(), stage, ..row };
+        row.slim();
+        Ok(self.ledger.advance(row).await?)
     }
 
     /// Queued → Sending: uploads the file if need be, then fixes the message, durably, before it is sent.
@@ -351,7 +353,7 @@ impl Engine {
         let (inbox, done, found) = (item.inbox.path.clone(), item.inbox.done.clone(), item.found.clone());
         let filed = blocking(move || {
             let note = Note::Receipt(Box::new(receipt));
-            let to = filing::plan(&done, &found, &note)?;
+            let to = filing::plan(&done, &found.document, &found, &note)?;
             filing::file(&inbox, &done, &to, &found, &note)
         })
         .await?;
@@ -366,7 +368,7 @@ impl Engine {
 
     fn planned(&self, row: &Delivery, item: &Item<'_>) -> Option<Place> {
         let note = note(row)?;
-        match filing::plan(&folder(row, item), &item.found, &note) {
+        match filing::plan(&folder(row, item), &row.place.path, &item.found, &note) {
             Ok(path) => Some(Place { inbox: item.inbox.name.clone(), path }),
             Err(error) => {
                 error!(delivery = %row.id(), "{error}; it is tried again, and nothing is sent again");
@@ -382,6 +384,7 @@ impl Engine {
             Stage::Rejected(rejected) => rejected.filing = filing,
             Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => {}
         }
+        row.slim();
         Ok(self.ledger.advance(row).await?)
     }
 

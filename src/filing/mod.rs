@@ -81,10 +81,10 @@ pub struct Found {
     pub sidecar: Option<RelPath>,
 }
 
-/// The place beneath `folder` (done or failed) that is free for a document, its sidecar and its note.
-pub fn plan(folder: &Path, found: &Found, note: &Note) -> Result<RelPath, FilingError> {
+/// The place beneath `folder` (done or failed), like `wanted`, that is free for a document, its sidecar and its note.
+pub fn plan(folder: &Path, wanted: &RelPath, found: &Found, note: &Note) -> Result<RelPath, FilingError> {
     let sidecar = found.sidecar.as_ref().map(RelPath::file_name);
-    names::free(folder, &found.document, sidecar, note.ending())
+    names::free(folder, wanted, sidecar, note.ending())
         .map_err(|error| FilingError::Move { folder: folder.into(), error })
 }
 

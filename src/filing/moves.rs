@@ -12,13 +12,16 @@ use rustix::{
     io::Errno,
 };
 
-/// Which file a name led to: device and inode.
-pub type FileId = (u64, u64);
+/// Which file a name led to, and in which state: device, inode, size, and modification time in nanoseconds.
+///
+/// A file that was written to since is not the document that was sent: it stays, and is looked at on its own.
+pub type FileId = (u64, u64, u64, i128);
 
 /// The file a name leads to now, not followed if it is a link.
 pub fn id_of(path: &Path) -> io::Result<FileId> {
     let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
+    let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    Ok((metadata.dev(), metadata.ino(), metadata.size(), mtime))
 }
 
 /// Moves `from` to `to` and makes that durable. `AlreadyExists` when `to` is taken; `from` then stays.
@@ -139,6 +142,17 @@ mod tests {
         assert_eq!(rename(&from, &to, Some(ours)).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(fs::read(&from).unwrap(), b"theirs");
         assert!(!to.exists());
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_since_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "sent").unwrap();
+        let sent = id_of(&from).unwrap();
+        fs::write(&from, "sent, and then some").unwrap();
+        assert_eq!(rename(&from, &to, Some(sent)).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(from.exists() && !to.exists());
     }
 
     #[test]

@@ -28,11 +28,11 @@ use crate::{
 /// Names up to here leave room for `.receipt.json` and ` (2)` within a filesystem's 255 bytes.
 const NAME_LIMIT: usize = 230;
 
-/// The longest place, in bytes, that fits a ledger row together with everything else.
-const PATH_LIMIT: usize = 600;
+/// The longest path beneath an inbox, in bytes as it is stored, that fits a ledger row together with everything else.
+pub const PATH_LIMIT: usize = 300;
 
 /// The longest document, as JSON, that fits a ledger row together with everything else.
-const DOCUMENT_LIMIT: usize = 1900;
+const DOCUMENT_LIMIT: usize = 1500;
 
 /// What became of a candidate.
 #[derive(Debug)]
@@ -134,7 +134,6 @@ fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready
 /// A name that can stand in a message and that leaves room for its receipt's.
 fn plain_name(candidate: &Candidate) -> Result<String, Refusal> {
     let rename = "Give the document a plain, short name, and move it back into the patient's folder in the inbox.";
-    let path = candidate.path.as_path().as_os_str();
     let name = candidate.path.file_name();
     match name.to_str() {
         None => Err(Refusal::new("bad-name", "The document's name holds characters that cannot be read.", rename)),
@@ -143,7 +142,7 @@ fn plain_name(candidate: &Candidate) -> Result<String, Refusal> {
             "The document's name holds a line break or another invisible character.",
             rename,
         )),
-        Some(_) if name.len() > NAME_LIMIT || path.as_bytes().len() > PATH_LIMIT => Err(Refusal::new(
+        Some(_) if name.len() > NAME_LIMIT || candidate.path.to_string().len() > PATH_LIMIT => Err(Refusal::new(
             "bad-name",
             "The document's name, or the names of the folders it lies in, are too long.",
             rename,

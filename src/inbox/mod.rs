@@ -13,7 +13,7 @@ mod watch;
 
 pub use beneath::{Root, Stamp};
 pub use content::{Inspection, inspect};
-pub use identify::{Identified, Ready, Rules, identify};
+pub use identify::{Identified, PATH_LIMIT, Ready, Rules, identify};
 pub use refusal::Refusal;
 pub use scan::{Listing, Pairing, Role, role, scan};
 pub use settle::{Candidate, Observation, Settler};

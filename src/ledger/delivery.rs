@@ -180,6 +180,43 @@ impl Delivery {
         }
     }
 
+    /// Gives up, in this order, what can be spared until the row fits: the answer's headers and ids, the upload, the end of
+    /// long words. What decides the message and the filing is never touched; its makers keep it short.
+    pub fn slim(&mut self) {
+        for spare in [Self::spare_answer, Self::spare_upload, Self::spare_words] {
+            if !matches!(self.encode(), Err(LedgerError::RowTooLong(_))) {
+                return;
+            }
+            spare(self);
+        }
+    }
+
+    fn spare_answer(&mut self) {
+        if let Stage::Accepted(accepted) = &mut self.stage {
+            accepted.answer.headers = Vec::new();
+            accepted.answer.ids = Vec::new();
+        }
+    }
+
+    fn spare_upload(&mut self) {
+        match &mut self.stage {
+            Stage::Rejected(rejected) => rejected.upload = None,
+            // The message is through: only its ids are still asked for.
+            Stage::Accepted(Accepted { message: Some(message), .. }) => message.upload = None,
+            _ => {}
+        }
+    }
+
+    fn spare_words(&mut self) {
+        let words = match &mut self.stage {
+            Stage::Rejected(rejected) => &mut rejected.reason.what,
+            Stage::Queued(queued) => &mut queued.why,
+            Stage::Unknown(unknown) => &mut unknown.why,
+            Stage::Sending(_) | Stage::Accepted(_) => return,
+        };
+        *words = words.chars().take(200).collect();
+    }
+
     /// When there is next something to do, for an open delivery.
     pub fn due(&self) -> Option<Timestamp> {
         match &self.stage {
@@ -251,6 +288,26 @@ mod tests {
         assert!(matches!(Delivery::decode(row), Err(LedgerError::Newer(999))));
         for damaged in [&b""[..], b"{}", br#"{"v":1,"row":{}}"#, b"\0\0\0\0"] {
             assert!(matches!(Delivery::decode(damaged), Err(LedgerError::Damaged(_))));
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_too_long_gives_up_what_can_be_spared_and_nothing_else() {
+        for (_, row) in stored_by_version_1() {
+            let mut large = row.clone();
+            match &mut large.stage {
+                Stage::Accepted(accepted) => accepted.answer.headers = vec![("x".into(), "y".repeat(ROW_LIMIT)); 2],
+                Stage::Rejected(rejected) => rejected.reason.what = "ü".repeat(ROW_LIMIT),
+                Stage::Queued(queued) => queued.why = "z".repeat(ROW_LIMIT),
+                Stage::Sending(_) | Stage::Unknown(_) => continue,
+            }
+            assert!(matches!(large.encode(), Err(LedgerError::RowTooLong(_))));
+            large.slim();
+            large.encode().unwrap();
+            assert_eq!((&large.key, &large.document, large.filing()), (&row.key, &row.document, row.filing()));
+            let mut same = row.clone();
+            same.slim();
+            assert_eq!(same, row, "a row that fits stays as it is");
         }
     }
 

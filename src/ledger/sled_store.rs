@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc as blocking},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -29,6 +29,10 @@ const BATCH: usize = 64;
 
 /// How long a step may take. A disk that needs longer is not to be relied on.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A lock may outlive its owner for a moment: in a process that is just ending, or just being forked.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The ledger in a folder of this machine.
 ///
@@ -62,7 +66,13 @@ impl SledLedger {
     /// [`LedgerError::InUse`], [`LedgerError::Unsuitable`], [`LedgerError::Newer`], [`LedgerError::Io`]; and
     /// [`LedgerError::Lost`] when it has to be [moved aside](super::move_aside) and built again.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Self::open_with(path, DEADLINE, Box::new(File::sync_all))
+        let began = Instant::now();
+        loop {
+            match Self::open_with(path, DEADLINE, Box::new(File::sync_all)) {
+                Err(LedgerError::InUse) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_AGAIN),
+                result => return result,
+            }
+        }
     }
 
     pub(super) fn open_with(path: &Path, deadline: Duration, sync: SyncFile) -> Result<Self, LedgerError> {
