@@ -1,6 +1,9 @@
 //! What the sandbox saw: everything it accepted, and how often it was asked for what.
 
-use std::sync::Mutex;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,7 +24,8 @@ pub struct Record {
 #[derive(Debug, Default)]
 struct Inner {
     accepted: Vec<Message>,
-    uploads: Vec<Upload>,
+    bundles: HashSet<String>,
+    uploads: HashMap<String, Upload>,
     refused: Vec<Refused>,
     requests: u64,
     creates: u64,
@@ -82,17 +86,16 @@ impl Record {
     }
 
     pub(super) fn uploaded(&self, upload: Upload) {
-        lock(&self.inner).uploads.push(upload);
+        lock(&self.inner).uploads.insert(upload.url.clone(), upload);
     }
 
     pub(super) fn upload(&self, url: &str) -> Option<Upload> {
-        lock(&self.inner).uploads.iter().find(|upload| upload.url == url).cloned()
+        lock(&self.inner).uploads.get(url).cloned()
     }
 
     pub(super) fn accept(&self, mut message: Message) {
         let mut inner = lock(&self.inner);
-        message.duplicate_of_bundle =
-            inner.accepted.iter().any(|earlier| earlier.facts.bundle_id == message.facts.bundle_id);
+        message.duplicate_of_bundle = !inner.bundles.insert(message.facts.bundle_id.clone());
         inner.accepted.push(message);
     }
 
