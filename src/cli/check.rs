@@ -1,6 +1,6 @@
 //! `chartdrop check`: tries everything that deliveries need, one line each, with the mend where it fails.
 
-use std::{io, path::Path};
+use std::{fs::File, io, path::Path};
 
 use super::{COULD_NOT_WORK, DONE};
 use crate::{
@@ -84,10 +84,11 @@ fn mend(error: &io::Error, role: &str) -> String {
 fn ledger(path: &Path) -> Line {
     let what = format!("ledger: {}", path.display());
     let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    match (mount::is_local(nearest), if nearest == path { Ok(()) } else { filing::probe(nearest) }) {
-        (Ok(true), Ok(())) => Line::Good(format!("{what}: on a local filesystem")),
-        (Ok(false), _) => Line::Bad {
-            what: format!("{what}: not on a local filesystem"),
+    let examined = File::open(nearest).and_then(|folder| mount::share(&folder));
+    match (examined, if nearest == path { Ok(()) } else { filing::probe(nearest) }) {
+        (Ok(None), Ok(())) => Line::Good(format!("{what}: on a filesystem of this machine")),
+        (Ok(Some(share)), _) => Line::Bad {
+            what: format!("{what}: on a share ({share})"),
             mend: "Put ledger.path on a disk of this machine: on a share a record can be lost after it was confirmed."
                 .into(),
         },

@@ -1,6 +1,7 @@
 //! Wakes the scanner when something may have changed; what has changed, only a scan tells.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -63,7 +64,9 @@ impl Watcher {
     /// Gives back after which time to scan even without an event.
     pub fn keep(&mut self, mounts: &[PathBuf]) -> Duration {
         let poll = POLL.max(self.settle);
-        let is_network = |path: &Path| !mount::is_local(path).unwrap_or(false);
+        // What cannot be examined is looked at often.
+        let is_network =
+            |path: &Path| File::open(path).and_then(|folder| mount::share(&folder)).map_or(true, |name| name.is_some());
         let polls = match self.mode {
             config::Watch::Poll => true,
             config::Watch::Events => false,

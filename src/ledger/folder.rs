@@ -9,31 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, RenameFlags, fstatfs, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::LedgerError;
-
-/// Filesystems whose bytes lie with somebody else: the kernel here cannot say that a step is durable there, and locks
-/// are a matter of luck. Magic numbers of `statfs(2)`.
-const REMOTE: &[(u32, &str)] = &[
-    (0x0000_6969, "NFS"),
-    (0x0000_517B, "SMB"),
-    (0xFF53_4D42, "CIFS"),
-    (0xFE53_4D42, "SMB2"),
-    (0x6573_5546, "FUSE (such as sshfs)"),
-    (0x0102_1997, "9p"),
-    (0x00C3_6400, "Ceph"),
-    (0x5346_414F, "AFS"),
-    (0x6B41_4653, "AFS"),
-    (0x7375_7245, "Coda"),
-    (0x0000_564C, "NCP"),
-    (0x0BD0_0BD0, "Lustre"),
-    (0x4750_4653, "GPFS"),
-    (0x1983_0326, "BeeGFS"),
-    (0x786F_4256, "VirtualBox shared folder"),
-    (0xBACB_ACBC, "VMware shared folder"),
-    (0x7C7C_6673, "Parallels shared folder"),
-];
+use crate::mount;
 
 /// The open folder; while it lives, no other chartdrop gets it.
 pub(super) struct Folder {
@@ -46,8 +25,7 @@ impl Folder {
     pub(super) fn take(path: &Path) -> Result<Self, LedgerError> {
         create(path).map_err(io_error("create", path))?;
         let handle = File::open(path).map_err(io_error("open", path))?;
-        let kind = fstatfs(&handle).map_err(|error| io_error("examine", path)(error.into()))?.f_type;
-        if let Some(name) = remote(kind as u32) {
+        if let Some(name) = mount::share(&handle).map_err(io_error("examine", path))? {
             let text = format!("{} is on {name}; choose a folder on a disk of this machine", path.display());
             return Err(LedgerError::Unsuitable(text));
         }
@@ -145,10 +123,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn remote(kind: u32) -> Option<&'static str> {
-    REMOTE.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
-}
-
 /// Each new folder is durable in its parent before anything is put into it.
 fn create(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -171,17 +145,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    #[test]
-    fn shares_are_refused_and_disks_are_not() {
-        for (kind, name) in [(0x6969, "NFS"), (0xFF53_4D42, "CIFS"), (0xFE53_4D42, "SMB2"), (0x0102_1997, "9p")] {
-            assert_eq!(remote(kind), Some(name));
-        }
-        // ext, xfs, btrfs, tmpfs, overlay, zfs, f2fs
-        for kind in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xF2F5_2010] {
-            assert_eq!(remote(kind), None);
-        }
-    }
 
     #[test]
     fn a_new_folder_is_for_its_owner_alone() {
