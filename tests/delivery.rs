@@ -417,3 +417,66 @@ fn memory_does_not_grow_with_the_file() {
         assert!(large < small + 5, "{method} {body}: {small} MB grew to {large} MB");
     }
 }
+
+#[test]
+fn a_patient_file_that_is_edited_while_the_upload_runs_is_noticed() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("binary:nth=1:delay=2s");
+    let _daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+    clinic.wait_for("the upload", || clinic.record()["requests"] == 2);
+    clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("0000000001", "0000000007"));
+    clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+    let accepted = clinic.accepted();
+    assert_eq!(accepted.len(), 1);
+    assert_eq!(accepted[0]["patient_identifiers"][0]["value"], "0000000007");
+}
+
+#[test]
+fn a_folder_that_is_renamed_while_the_upload_runs_is_noticed() {
+    let mut clinic = Clinic::new(&[]);
+    clinic
+        .inbox
+        .push_str("[inbox.patient]\nidentifier_system = \"urn:x:MR\"\nfolder_pattern = '^(?<identifier>[0-9]+)'\n");
+    clinic.fault("binary:nth=1:delay=2s");
+    let _daemon = clinic.daemon();
+    clinic.drop_file("inbox/0001/scan.pdf", pdf("whose?"));
+    clinic.wait_for("the upload", || clinic.record()["requests"] == 2);
+    fs::rename(clinic.path("inbox/0001"), clinic.path("inbox/0002")).unwrap();
+    clinic.wait_for_file("done/0002/scan.pdf.receipt.json");
+    let accepted = clinic.accepted();
+    assert_eq!((accepted.len(), text(&accepted[0]["patient_identifiers"][0], "value")), (1, "0002"));
+}
+
+#[test]
+fn one_destination_s_trouble_does_not_stop_another() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str(
+        "[[inbox]]\nname = \"second\"\npath = \"second/inbox\"\ndestination = \"nobody\"\nsettle = \"100ms\"\n",
+    );
+    clinic.drop_file("second/inbox/bixby/patient.toml", PATIENT);
+    clinic.drop_file("second/inbox/bixby/stuck.pdf", pdf("stuck"));
+    let _daemon = clinic.daemon();
+    let log = || fs::read_to_string(clinic.path("daemon.log")).unwrap();
+    clinic.wait_for("the alarm", || log().contains("nothing is sent for now"));
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("flows"));
+    clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+    assert!(clinic.has("second/inbox/bixby/stuck.pdf"));
+}
+
+#[test]
+fn a_document_that_is_written_to_after_it_was_sent_stays_and_is_sent_as_what_it_is_now() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("create:nth=1:delay=2s");
+    let _daemon = clinic.daemon();
+    let (first, second) = (pdf("first"), pdf("second, longer"));
+    let path = clinic.drop_file("inbox/bixby/scan.pdf", &first);
+    clinic.wait_for("the POST", || clinic.record()["creates"] == 1);
+    fs::write(&path, &second).unwrap();
+    clinic.wait_for("both", || clinic.accepted().len() == 2 && clinic.files("inbox") == ["bixby/patient.toml"]);
+    let sent: Vec<_> = clinic.accepted().iter().map(|sent| text(sent, "sha256").to_owned()).collect();
+    assert_eq!(sent, [sha256(&first), sha256(&second)]);
+    clinic.wait_for("both receipts", || {
+        clinic.files("done").iter().filter(|name| name.ends_with(".receipt.json")).count() == 2
+    });
+}

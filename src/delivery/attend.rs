@@ -56,6 +56,8 @@ pub(super) enum Waiting {
 /// The file at hand: what a step may read, and what filing moves.
 pub(super) struct Item<'a> {
     pub inbox: &'a Inbox,
+    /// As it was when it was identified.
+    pub candidate: &'a Candidate,
     pub ready: Option<&'a Ready>,
     pub found: Found,
     pub shutdown: &'a CancellationToken,
@@ -96,14 +98,14 @@ impl Engine {
         match identified {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
             Identified::Refused(refusal) => {
-                let item = Item { inbox, ready: None, found, shutdown };
+                let item = Item { inbox, candidate: &candidate, ready: None, found, shutdown };
                 let place = Place { path: storable(&place.path), ..place };
-                self.refuse(place, &candidate, refusal.into(), item).await
+                self.refuse(place, refusal.into(), item).await
             }
             Identified::Ready(ready) => {
-                let item = Item { inbox, ready: Some(&ready), found, shutdown };
+                let item = Item { inbox, candidate: &candidate, ready: Some(&ready), found, shutdown };
                 match self.claim(key(inbox, &ready).id()) {
-                    Some(_claim) => self.deliver(place, &candidate, &ready, item).await,
+                    Some(_claim) => self.deliver(place, &ready, item).await,
                     None => Ok(wait(SOON, Waiting::Retry)),
                 }
             }
@@ -119,13 +121,7 @@ impl Engine {
         identify(&root, rules, candidate, Instant::now())
     }
 
-    async fn deliver(
-        &self,
-        place: Place,
-        candidate: &Candidate,
-        ready: &Ready,
-        item: Item<'_>,
-    ) -> Result<Outcome, DeliveryError> {
+    async fn deliver(&self, place: Place, ready: &Ready, item: Item<'_>) -> Result<Outcome, DeliveryError> {
         let now = Timestamp::now();
         let fresh = Delivery {
             key: key(item.inbox, ready),
@@ -139,7 +135,7 @@ impl Engine {
             stage: Stage::Queued(queued(now)),
         };
         let row = match self.ledger.begin(fresh).await? {
-            Begun::New(row) if self.is_older_than_the_ledger(candidate) => match self.doubt(row, &item).await? {
+            Begun::New(row) if self.is_older_than_the_ledger(item.candidate) => match self.doubt(row, &item).await? {
                 Step::Next(row) => *row,
                 Step::Stop(outcome) => return Ok(outcome),
             },
@@ -148,7 +144,7 @@ impl Engine {
                 Met::Go(row) => *row,
                 Met::Changed(row) => self.ledger.advance(*row).await?,
                 Met::Duplicate(row) => return self.file_duplicate(&row, item).await,
-                Met::Refused(reason) => return self.refuse(place, candidate, *reason, item).await,
+                Met::Refused(reason) => return self.refuse(place, *reason, item).await,
             },
         };
         self.proceed(row, item).await
@@ -164,7 +160,8 @@ impl Engine {
                 }
                 return Ok(wait(age(now, due), Waiting::Retry));
             }
-            if item.shutdown.is_cancelled() && row.filing().is_none() {
+            // Not between a message that is fixed and its POST: it would be taken for one that was sent.
+            if item.shutdown.is_cancelled() && matches!(row.stage, Stage::Queued(_) | Stage::Unknown(_)) {
                 return Ok(wait(Duration::ZERO, Waiting::Shutdown));
             }
             let step = match row.stage.clone() {
@@ -181,18 +178,12 @@ impl Engine {
     }
 
     /// Records a document that will not be sent, and files it as failed.
-    async fn refuse(
-        &self,
-        place: Place,
-        candidate: &Candidate,
-        reason: Reason,
-        item: Item<'_>,
-    ) -> Result<Outcome, DeliveryError> {
+    async fn refuse(&self, place: Place, reason: Reason, item: Item<'_>) -> Result<Outcome, DeliveryError> {
         let now = Timestamp::now();
         let key = Key {
             destination: item.inbox.destination.clone(),
             patient: String::new(),
-            sha256: fingerprint(&item.inbox.name, candidate),
+            sha256: fingerprint(&item.inbox.name, item.candidate),
         };
         let Some(_claim) = self.claim(key.id()) else { return Ok(wait(SOON, Waiting::Retry)) };
         warn!(delivery = %key.id(), code = %reason.code, "refused; its reason lies beside it in failed");

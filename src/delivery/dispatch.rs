@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::{
     DeliveryError, Engine,
     attend::{Outcome, Waiting},
+    channel::Channel,
 };
 use crate::{
     config::Inbox,
@@ -206,9 +207,7 @@ impl Tender {
                 () = self.stop.cancelled() => return Ok(()),
                 Some(ended) = self.workers.join_next() => {
                     let (path, outcome) = ended.map_err(broken)?;
-                    if let Some(again) = self.note(path, outcome?) {
-                        next = next.min(again);
-                    }
+                    next = next.min(self.note(path, outcome?));
                     let last = self.queue.is_empty() && self.workers.is_empty();
                     if self.is_over() || (last && until.is_some()) {
                         return Ok(());
@@ -236,7 +235,7 @@ impl Tender {
     }
 
     /// Takes note of an outcome; gives back when the document is to be looked at again.
-    fn note(&mut self, path: RelPath, outcome: Outcome) -> Option<Instant> {
+    fn note(&mut self, path: RelPath, outcome: Outcome) -> Instant {
         self.held.remove(&path);
         match outcome {
             Outcome::Accepted => self.summary.accepted += 1,
@@ -246,12 +245,13 @@ impl Tender {
                 if why == Waiting::Held {
                     self.held.insert(path);
                 }
-                return Some(until);
+                return until;
             }
         }
-        // Should something of that name still be there, it is another file.
-        self.settler.put_back(&path, Instant::now());
-        None
+        // Should something of that name still be there, it is another file: look at once.
+        let now = Instant::now();
+        self.settler.put_back(&path, now);
+        now
     }
 
     fn is_empty(&self, documents: usize) -> bool {
@@ -263,7 +263,8 @@ impl Tender {
         match self.mode {
             Mode::Forever => false,
             Mode::Once { until } => {
-                Instant::now() >= until || self.engine.trouble().is_some_and(|trouble| trouble.stopped)
+                let trouble = self.engine.channels.get(&self.inbox.destination).and_then(Channel::trouble);
+                Instant::now() >= until || trouble.is_some_and(|trouble| trouble.stopped)
             }
         }
     }

@@ -14,20 +14,22 @@ mod steps;
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
+use attend::Item;
+use channel::Channel;
 pub use channel::Trouble;
 pub use dispatch::{Mode, Summary};
 pub use recover::open_ledger;
 
 use crate::{
     config::Config,
-    document::DeliveryId,
+    document::{DeliveryId, Destination},
     ledger::{Ledger, LedgerError},
     redox::Client,
 };
@@ -56,7 +58,8 @@ pub struct Engine {
     config: Config,
     ledger: Arc<dyn Ledger>,
     client: Client,
-    channel: channel::Channel,
+    /// One for each destination: what is wrong with one must not stop the others.
+    channels: BTreeMap<Destination, Channel>,
     /// Deliveries that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
     busy: Mutex<HashSet<DeliveryId>>,
     /// Set when the ledger was rebuilt: what was in the inboxes then may have been sent just before it was lost.
@@ -78,13 +81,18 @@ impl Drop for Claim<'_> {
 impl Engine {
     /// Puts the parts together. `rebuilt_at`: when the ledger was rebuilt from receipts, if it just was.
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
-        let channel = channel::Channel::default();
-        Self { config, ledger, client, channel, busy: Mutex::default(), rebuilt_at }
+        let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
+        Self { config, ledger, client, channels, busy: Mutex::default(), rebuilt_at }
     }
 
-    /// Why nothing is being sent at the moment, if that is so.
+    /// Why nothing is being sent to some destination at the moment, if that is so.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.channel.trouble()
+        self.channels.values().find_map(Channel::trouble)
+    }
+
+    fn channel(&self, item: &Item<'_>) -> &Channel {
+        // Every inbox has put its own in.
+        &self.channels[&item.inbox.destination]
     }
 
     fn claim(&self, id: DeliveryId) -> Option<Claim<'_>> {

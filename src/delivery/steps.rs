@@ -31,8 +31,10 @@ use crate::{
 const MOST_RESENDS: u32 = 3;
 /// So often the destination is asked whether it has the document, before that counts as a no.
 const MOST_SEARCHES: u32 = 3;
+/// How soon a document that changed under our hands is looked at again.
+const AFRESH: Duration = Duration::from_secs(1);
 /// How soon a move to done or failed that did not work is tried again.
-const FILE_AGAIN: Duration = Duration::from_secs(5);
+const FILE_AGAIN: Duration = Duration::from_secs(15);
 
 impl Engine {
     async fn write(&self, row: Delivery, stage: Stage) -> Result<Delivery, DeliveryError> {
@@ -44,7 +46,7 @@ impl Engine {
     /// Queued → Sending: uploads the file if need be, then fixes the message, durably, before it is sent.
     pub(super) async fn prepare(&self, row: Delivery, queued: Queued, item: &Item<'_>) -> Result<Step, DeliveryError> {
         let Some(ready) = item.ready else { return Err(DeliveryError::Broken("a queued delivery without its file")) };
-        let pass = match self.channel.admit(Instant::now()) {
+        let pass = match self.channel(item).admit(Instant::now()) {
             Ok(pass) => pass,
             Err(until) => return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel })),
         };
@@ -63,13 +65,18 @@ impl Engine {
         } else {
             match self.client.upload(&ready.file, &document.content).await {
                 Ok(location) => {
-                    self.heard();
+                    self.heard(item);
                     Some(Upload { location, at: Timestamp::now() })
                 }
-                Err(failure) => return self.failed(row, Queued { message: None, ..queued }, failure, pass).await,
+                Err(failure) => return self.failed(row, Queued { message: None, ..queued }, failure, item, pass).await,
             }
         };
         drop(pass);
+        if !still_stands(item).await? {
+            // While it was uploaded somebody renamed, moved or edited something: whose it is must be found out afresh.
+            self.write(row, Stage::Queued(Queued { upload, message: None, ..queued })).await?;
+            return Ok(Step::Stop(wait(AFRESH, Waiting::Inbox("it changed while it was sent"))));
+        }
         let message = Message {
             bundle: Uuid::new_v4(),
             header: Uuid::new_v4(),
@@ -92,7 +99,7 @@ impl Engine {
         let (Some(ready), Some(document)) = (item.ready, row.document.clone()) else {
             return Err(DeliveryError::Broken("a delivery without its document"));
         };
-        let pass = match self.channel.admit(Instant::now()) {
+        let pass = match self.channel(item).admit(Instant::now()) {
             Ok(pass) => pass,
             // It was fixed and not sent: back to the queue with the very same message.
             Err(until) => {
@@ -107,14 +114,16 @@ impl Engine {
         let embedded = message.upload.is_none().then_some((&ready.file, &document.content));
         match self.client.create(&item.inbox.slug, bundle, embedded, message.sent > 1).await {
             Ok(answer) => {
-                self.heard();
+                self.heard(item);
                 self.accept(row, Some(message), answer, item).await
             }
             Err(Failure::Unknown { why }) => self.unanswered(row, message, why).await,
-            Err(Failure::TooLarge) if message.upload.is_none() => self.upload_instead(row, message, ready, pass).await,
+            Err(Failure::TooLarge) if message.upload.is_none() => {
+                self.upload_instead(row, message, ready, item, pass).await
+            }
             Err(failure) => {
                 let queued = queued_again(&row, message);
-                self.failed(row, queued, failure, pass).await
+                self.failed(row, queued, failure, item, pass).await
             }
         }
     }
@@ -125,6 +134,7 @@ impl Engine {
         row: Delivery,
         message: Message,
         ready: &Ready,
+        item: &Item<'_>,
         pass: Pass,
     ) -> Result<Step, DeliveryError> {
         let queued = Queued { message: None, ..queued_again(&row, message) };
@@ -134,7 +144,7 @@ impl Engine {
                 let queued = Queued { upload, ..queued };
                 Ok(Step::Next(Box::new(self.write(row, Stage::Queued(queued)).await?)))
             }
-            Err(failure) => self.failed(row, queued, failure, pass).await,
+            Err(failure) => self.failed(row, queued, failure, item, pass).await,
         }
     }
 
@@ -170,6 +180,7 @@ impl Engine {
         row: Delivery,
         queued: Queued,
         failure: Failure,
+        item: &Item<'_>,
         _pass: Pass,
     ) -> Result<Step, DeliveryError> {
         let now = Timestamp::now();
@@ -178,17 +189,17 @@ impl Engine {
             // The request was broken off before its end: nothing was taken.
             Failure::Changed => {
                 self.write(row, Stage::Queued(Queued { message: None, ..queued })).await?;
-                Ok(Step::Stop(wait(Duration::from_secs(1), Waiting::Inbox("it changed while it was sent"))))
+                Ok(Step::Stop(wait(AFRESH, Waiting::Inbox("it changed while it was sent"))))
             }
             Failure::Later { why, sent, retry_after } => self.later(row, queued, why, sent, retry_after).await,
             Failure::Unknown { why } => self.later(row, queued, why, false, None).await,
             Failure::Rejected { code, what, todo } => {
-                self.heard();
+                self.heard(item);
                 let maybe_sent = row.uncertain > 0;
                 self.reject(row, Reason { code, what, todo, maybe_sent }, queued.upload).await
             }
             Failure::TooLarge => {
-                self.heard();
+                self.heard(item);
                 let reason = Reason {
                     code: "too-large".into(),
                     what: "Redox does not take a document of this size.".into(),
@@ -198,14 +209,16 @@ impl Engine {
                 self.reject(row, reason, None).await
             }
             Failure::Throttled { why, wait } => {
-                let (until, news) = self.channel.back_off(Instant::now(), wait, why.clone());
+                // Redox counts the requests of all destinations together.
+                let closed = self.channels.values().map(|channel| channel.back_off(Instant::now(), wait, why.clone()));
+                let (until, news) = closed.fold((Instant::now(), false), |(a, b), (c, d)| (a.max(c), b || d));
                 if news {
                     warn!(seconds = wait.as_secs(), "Redox takes no more requests for a while; all deliveries wait");
                 }
                 self.wait_for_channel(row, Queued { due: after(now, wait), why, ..queued }, until).await
             }
             Failure::Stop { what, todo, .. } => {
-                let (until, news) = self.channel.stop(Instant::now(), what.clone(), todo);
+                let (until, news) = self.channel(item).stop(Instant::now(), what.clone(), todo);
                 if news {
                     error!("nothing is sent for now: {words}");
                 }
@@ -284,7 +297,7 @@ impl Engine {
     }
 
     async fn search(&self, row: Delivery, unknown: Unknown, item: &Item<'_>) -> Result<Step, DeliveryError> {
-        let _pass = match self.channel.admit(Instant::now()) {
+        let _pass = match self.channel(item).admit(Instant::now()) {
             Ok(pass) => pass,
             Err(until) => return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel })),
         };
@@ -300,8 +313,8 @@ impl Engine {
     }
 
     /// An answer came that is about one delivery: the channel works.
-    fn heard(&self) {
-        if self.channel.works() {
+    fn heard(&self, item: &Item<'_>) {
+        if self.channel(item).works() {
             info!("deliveries go on");
         }
     }
@@ -398,6 +411,12 @@ impl Engine {
         }
         row
     }
+}
+
+/// Whether document, sidecar and `patient.toml` are where and as they were when the document was identified.
+async fn still_stands(item: &Item<'_>) -> Result<bool, DeliveryError> {
+    let (root, candidate) = (item.inbox.path.clone(), item.candidate.clone());
+    blocking(move || candidate.still_stands(&root)).await
 }
 
 /// The queue entry of a delivery whose message was not taken.

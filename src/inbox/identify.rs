@@ -126,7 +126,9 @@ fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready
     let kind = inspect(&file, candidate)?;
     let (sha256, sha1) = digests(&file, size).map_err(later)?;
     unchanged(&file, candidate)?;
-    members_unchanged(root, candidate)?;
+    if !candidate.still_stands(root.path()) {
+        return Err(Stop::NotYet("it, its sidecar or its patient.toml has just changed"));
+    }
     let content = Content { sha256, sha1, size, mime: kind.mime().to_owned() };
     Ok(Ready { document: fitting(name, patient, metadata, content)?, file })
 }
@@ -274,17 +276,6 @@ fn digests(file: &File, size: u64) -> io::Result<(Sha256, Sha1)> {
 fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
     let now = Stamp::of(&file.metadata().map_err(later)?);
     if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
-}
-
-/// The names still lead to the same files in the same state: nobody renamed or replaced anything meanwhile.
-fn members_unchanged(root: &Root, candidate: &Candidate) -> Result<(), Stop> {
-    for (rel, stamp) in &candidate.members {
-        let metadata = std::fs::symlink_metadata(root.path().join(rel.as_path())).map_err(later)?;
-        if Stamp::of(&metadata) != *stamp {
-            return Err(Stop::NotYet("it, its sidecar or its patient.toml has just changed"));
-        }
-    }
-    Ok(())
 }
 
 fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Refusal> {

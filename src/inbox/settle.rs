@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,13 @@ impl Candidate {
     /// The document's own state.
     pub fn stamp(&self) -> Stamp {
         self.members[0].1
+    }
+
+    /// The names still lead to the same files in the same state: nobody renamed, replaced or edited anything since.
+    pub fn still_stands(&self, root: &Path) -> bool {
+        self.members.iter().all(|(rel, stamp)| {
+            std::fs::symlink_metadata(root.join(rel.as_path())).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
+        })
     }
 }
 
@@ -127,8 +135,7 @@ impl Settler {
         if let Pairing::With(sidecar) = &pairing {
             names.push(sidecar.clone());
         }
-        let patient_file =
-            path.first_folder().and_then(|folder| RelPath::new(&std::path::Path::new(folder).join(PATIENT_FILE)));
+        let patient_file = path.first_folder().and_then(|folder| RelPath::new(&Path::new(folder).join(PATIENT_FILE)));
         names.extend(patient_file.filter(|name| self.seen.contains_key(name)));
         let members: Vec<_> =
             names.into_iter().filter_map(|name| self.seen.get(&name).map(|seen| (name, *seen))).collect();
@@ -144,8 +151,6 @@ impl Settler {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::inbox::scan::Entry;
 
