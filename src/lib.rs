@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod document;
+pub mod effect;
 pub mod filing;
 pub mod inbox;
 pub mod ledger;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -111,7 +111,13 @@ impl Engine {
         };
         tokio::select! {
             () = scanned => Err(DeliveryError::Broken("starting")),
-            result = ended => result,
+            error = self.keep_filing() => Err(error),
+            result = ended => {
+                if self.half_filed.load(Ordering::Relaxed) {
+                    self.finish_filing().await?;
+                }
+                result
+            }
         }
     }
 }

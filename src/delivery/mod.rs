@@ -3,6 +3,9 @@
 //! The only room that knows the inbox, Redox, the ledger and filing. One function decides (`attend.rs`), the steps are
 //! in `steps.rs`; `dispatch.rs` feeds them from the inboxes.
 
+// Effects only through `effect.rs`.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod attend;
 mod channel;
 mod dispatch;
@@ -15,7 +18,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -62,6 +65,10 @@ pub struct Engine {
     channels: BTreeMap<Destination, Channel>,
     /// Deliveries that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
     busy: Mutex<HashSet<DeliveryId>>,
+    /// Inboxes whose finished documents cannot be moved at the moment.
+    jammed: Mutex<HashSet<String>>,
+    /// A move failed: its document may lie where no scan sees it, half filed, so that `recover.rs` must look.
+    half_filed: AtomicBool,
     /// Set when the ledger was rebuilt: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
 }
@@ -82,7 +89,16 @@ impl Engine {
     /// Puts the parts together. `rebuilt_at`: when the ledger was rebuilt from receipts, if it just was.
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
-        Self { config, ledger, client, channels, busy: Mutex::default(), rebuilt_at }
+        Self {
+            config,
+            ledger,
+            client,
+            channels,
+            busy: Mutex::default(),
+            jammed: Mutex::default(),
+            half_filed: AtomicBool::new(false),
+            rebuilt_at,
+        }
     }
 
     /// Why nothing is being sent to some destination at the moment, if that is so.

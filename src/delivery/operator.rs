@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::Config,
+    effect,
     filing::{self, Found},
     ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Stage, Unknown},
 };
@@ -90,15 +91,16 @@ fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), Oper
         "Its file is not in the failed folder any more. Drop it into the patient's folder in the inbox.",
     );
     let (Some(inbox), Some(to)) = (config.inbox(&row.place.inbox), &filing.to) else { return Err(gone) };
-    if !inbox.failed.join(to.path.as_path()).is_file() {
+    let unreadable = |error| filing::FilingError::Move { folder: inbox.failed.clone(), error };
+    if !effect::lies_at(&inbox.failed.join(to.path.as_path())).map_err(unreadable)? {
         return Err(gone);
     }
-    if inbox.path.join(row.place.path.as_path()).symlink_metadata().is_ok() {
+    if effect::lies_at(&inbox.path.join(row.place.path.as_path())).map_err(unreadable)? {
         return Err(OperatorError::Refused(
             "Another file of that name lies in the inbox; let chartdrop deliver that one first.",
         ));
     }
-    let sidecar = filing::sidecar_of(&inbox.failed, &to.path);
+    let sidecar = filing::sidecar_of(&inbox.failed, &to.path).map_err(unreadable)?;
     let found = Found { document: to.path.clone(), id: None, sidecar };
     filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
     Ok(())

@@ -1,6 +1,11 @@
 //! What is mended before intake begins: filing that a crash cut short, and a ledger that was lost.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +18,8 @@ use super::{
 };
 use crate::{
     config::{Config, Inbox, OnUnknown},
-    filing::{self, Found, receipt::Receipt},
+    effect,
+    filing::{self, FilingError, Found, receipt::Receipt},
     inbox::Candidate,
     ledger::{Accepted, Delivery, Filing, Ledger, LedgerError, Query, Reason, SledLedger, Stage, move_aside},
     place::{Place, RelPath},
@@ -27,21 +33,44 @@ impl Engine {
     /// Ends the filing of every document that was moved and not yet marked. One that still lies in its inbox is left to
     /// intake; one that was taken away gets its note all the same.
     pub(super) async fn finish_filing(&self) -> Result<(), DeliveryError> {
+        self.half_filed.store(false, Ordering::Relaxed);
         let rows = self.ledger.list(Query::Unfiled { limit: usize::MAX }).await?;
         for row in rows {
             let Some(inbox) = self.config.inbox(&row.place.inbox).cloned() else { continue };
+            let Some(_claim) = self.claim(row.id()) else { continue };
+            // A worker may have had it until just now.
+            let Some(row) = self.ledger.look_up(row.id()).await?.filter(|row| !row.is_filed()) else { continue };
             let examined = row.clone();
             let filed = tokio::task::spawn_blocking(move || finish(&inbox, &examined))
                 .await
                 .map_err(|_| DeliveryError::Broken("filing a document"))?;
-            if filed {
-                info!(delivery = %row.id(), "its filing had been cut short and is finished now");
-                let mut row = self.filed_mark(row);
-                row.shrink();
-                self.ledger.advance(row).await?;
+            match filed {
+                Ok(false) => {}
+                Ok(true) => {
+                    info!(delivery = %row.id(), "its filing had been cut short and is finished now");
+                    let mut row = self.filed_mark(row);
+                    row.shrink();
+                    self.ledger.advance(row).await?;
+                }
+                Err(error) => {
+                    warn!(delivery = %row.id(), "{error}; it is tried again until it works");
+                    self.half_filed.store(true, Ordering::Relaxed);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Comes back to what a failed move left half filed, for as long as the program runs. Ends only with an error.
+    pub(super) async fn keep_filing(&self) -> DeliveryError {
+        loop {
+            tokio::time::sleep(self.file_again()).await;
+            if self.half_filed.load(Ordering::Relaxed)
+                && let Err(error) = self.finish_filing().await
+            {
+                return error;
+            }
+        }
     }
 
     /// Whether a file lay in its inbox when the ledger was lost: it may have been sent just before.
@@ -76,46 +105,45 @@ impl Engine {
     }
 }
 
-/// True when nothing is left to move and the note is written.
-fn finish(inbox: &Inbox, row: &Delivery) -> bool {
-    let (Some(note), Some(filing)) = (steps::note(row), row.filing()) else { return false };
+/// True when nothing is left to move and the note is written. An error leaves all to the next try.
+fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
+    let (Some(note), Some(filing)) = (steps::note(row), row.filing()) else { return Ok(false) };
     let folder = match row.stage {
         Stage::Accepted(_) => &inbox.done,
         _ => &inbox.failed,
     };
     let place = &row.place.path;
+    let unreadable = |error| FilingError::Move { folder: folder.clone(), error };
     let lies_at = |folder: &Path, path: &RelPath| match row.document {
-        Some(_) => filing::is_filed_at(folder, path, row.key.sha256),
+        Some(_) => filing::lies_at(folder, path, row.key.sha256).map_err(unreadable),
         // A refused file was never hashed: its place is all there is to go by.
-        None => folder.join(path.as_path()).symlink_metadata().is_ok(),
+        None => effect::lies_at(&folder.join(path.as_path())).map_err(unreadable),
     };
-    if lies_at(&inbox.path, place) {
+    if lies_at(&inbox.path, place)? {
         // Intake finds it, and its row, and files it.
-        return false;
+        return Ok(false);
     }
-    let written = match filing.to.as_ref().filter(|to| lies_at(folder, &to.path)) {
+    let arrived = match &filing.to {
+        Some(to) if lies_at(folder, &to.path)? => Some(&to.path),
+        _ => None,
+    };
+    match arrived {
         // Another document of its name may have come meanwhile; that one's sidecar is not ours to move.
-        Some(to) if inbox.path.join(place.as_path()).symlink_metadata().is_ok() => {
-            filing::write_note(folder, &to.path, &note)
+        Some(to) if effect::lies_at(&inbox.path.join(place.as_path())).map_err(unreadable)? => {
+            filing::write_note(folder, to, &note)?;
         }
         // The document is gone from the inbox, so this moves its sidecar, if one was left behind, and writes the note.
-        Some(to) => filing::file(&inbox.path, folder, &to.path, &found(inbox, place), &note),
+        Some(to) => {
+            let sidecar = filing::sidecar_of(&inbox.path, place).map_err(unreadable)?;
+            filing::file(&inbox.path, folder, to, &Found { document: place.clone(), id: None, sidecar }, &note)?;
+        }
         // Taken away by somebody. The note says what became of it, where the document would lie.
-        None => filing::plan(folder, place, &Found { document: place.clone(), id: None, sidecar: None }, &note)
-            .and_then(|to| filing::write_note(folder, &to, &note)),
-    };
-    match written {
-        Ok(()) => true,
-        Err(error) => {
-            error!(delivery = %row.id(), "{error}; it is tried again at the next start");
-            false
+        None => {
+            let nothing = Found { document: place.clone(), id: None, sidecar: None };
+            filing::write_note(folder, &filing::plan(folder, place, &nothing, &note)?, &note)?;
         }
     }
-}
-
-/// What is left in the inbox of a document that was moved: its sidecar, unless that may be another document's.
-fn found(inbox: &Inbox, document: &RelPath) -> Found {
-    Found { document: document.clone(), id: None, sidecar: filing::sidecar_of(&inbox.path, document) }
+    Ok(true)
 }
 
 /// Fills a new ledger from the receipts in done, so that nothing that was accepted is sent again. Gives back how many.
@@ -220,7 +248,7 @@ pub async fn open_ledger(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Tim
 }
 
 fn read_marker(path: &Path) -> Result<Option<Rebuilt>, LedgerError> {
-    match std::fs::read(path) {
+    match effect::read(path) {
         // Half-written or garbled: the rebuild was cut short.
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Rebuilt { at: Timestamp::now(), done: false }))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -230,9 +258,9 @@ fn read_marker(path: &Path) -> Result<Option<Rebuilt>, LedgerError> {
 
 fn write_marker(path: &Path, rebuilt: &Rebuilt) -> Result<(), LedgerError> {
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(path)?;
-        serde_json::to_writer(&mut file, rebuilt)?;
-        file.sync_all()
+        let mut file = effect::open_with(File::options().write(true).create(true).truncate(true), path)?;
+        effect::write_all(&mut file, &serde_json::to_vec(rebuilt)?)?;
+        effect::sync(&file)
     };
     write().map_err(|error| LedgerError::Io(error.to_string()))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::{PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -159,7 +160,8 @@ impl Engine {
         info!(delivery = %row.id(), status = answer.status, sends = row.sends, "accepted by Redox");
         let mut accepted = Accepted { at, message, answer, filing: Filing::default() };
         let planned = Delivery { stage: Stage::Accepted(accepted.clone()), ..row.clone() };
-        accepted.filing.to = self.planned(&planned, item);
+        // A place that cannot be found now is looked for again when the document is filed.
+        accepted.filing.to = self.planned(&planned, item).unwrap_or_default();
         Ok(Step::Next(Box::new(self.write(row, Stage::Accepted(accepted)).await?)))
     }
 
@@ -323,10 +325,10 @@ impl Engine {
     pub(super) async fn file(&self, row: Delivery, item: &Item<'_>) -> Result<Step, DeliveryError> {
         let row = match row.filing() {
             Some(Filing { filed: None, to: None }) => {
-                let to = self.planned(&row, item);
-                if to.is_none() {
-                    return Ok(Step::Stop(wait(FILE_AGAIN, Waiting::Filing)));
-                }
+                let to = match self.planned(&row, item) {
+                    Ok(to) => to,
+                    Err(error) => return Ok(Step::Stop(self.not_filed(item, &error))),
+                };
                 let filing = Filing { to, filed: None };
                 self.refile(row, filing).await?
             }
@@ -340,6 +342,7 @@ impl Engine {
         let filed = blocking(move || filing::file(&inbox, &folder, &path, &found, &note)).await?;
         match filed {
             Ok(()) => {
+                self.filed(item);
                 let accepted = matches!(row.stage, Stage::Accepted(_));
                 let mut row = self.filed_mark(row);
                 row.shrink();
@@ -349,10 +352,7 @@ impl Engine {
             Err(FilingError::Move { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Ok(Step::Next(Box::new(self.refile(row, Filing::default()).await?)))
             }
-            Err(error) => {
-                error!(delivery = %row.id(), "{error}; it is tried again, and nothing is sent again");
-                Ok(Step::Stop(wait(FILE_AGAIN, Waiting::Filing)))
-            }
+            Err(error) => Ok(Step::Stop(self.not_filed(item, &error))),
         }
     }
 
@@ -371,22 +371,37 @@ impl Engine {
         })
         .await?;
         Ok(match filed {
-            Ok(()) => Outcome::Accepted,
-            Err(error) => {
-                error!(delivery = %row.id(), "{error}; it is tried again, and nothing is sent");
-                wait(FILE_AGAIN, Waiting::Filing)
+            Ok(()) => {
+                self.filed(&item);
+                Outcome::Accepted
             }
+            Err(error) => self.not_filed(&item, &error),
         })
     }
 
-    fn planned(&self, row: &Delivery, item: &Item<'_>) -> Option<Place> {
-        let note = note(row)?;
-        match filing::plan(&folder(row, item), &row.place.path, &item.found, &note) {
-            Ok(path) => Some(Place { inbox: item.inbox.name.clone(), path }),
-            Err(error) => {
-                error!(delivery = %row.id(), "{error}; it is tried again, and nothing is sent again");
-                None
-            }
+    /// The free place for a finished document; `None` for one that is not finished.
+    fn planned(&self, row: &Delivery, item: &Item<'_>) -> Result<Option<Place>, FilingError> {
+        let Some(note) = note(row) else { return Ok(None) };
+        let path = filing::plan(&folder(row, item), &row.place.path, &item.found, &note)?;
+        Ok(Some(Place { inbox: item.inbox.name.clone(), path }))
+    }
+
+    /// A document stays where it is for now. One alarm an incident, however many documents wait for its end.
+    fn not_filed(&self, item: &Item<'_>, error: &FilingError) -> Outcome {
+        if self.jammed.lock().unwrap_or_else(PoisonError::into_inner).insert(item.inbox.name.clone()) {
+            error!(inbox = %item.inbox.name, "{error}; it is tried again until it works, and nothing is sent again");
+        }
+        self.half_filed.store(true, Ordering::Relaxed);
+        wait(self.file_again(), Waiting::Filing)
+    }
+
+    pub(super) fn file_again(&self) -> Duration {
+        FILE_AGAIN.min(self.config.delivery.retry_max)
+    }
+
+    fn filed(&self, item: &Item<'_>) {
+        if self.jammed.lock().unwrap_or_else(PoisonError::into_inner).remove(&item.inbox.name) {
+            info!(inbox = %item.inbox.name, "finished documents can be moved again");
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Filing decides nothing: the ledger has said *accepted* or *rejected* before anything here is called.
 
+// Effects only through `effect.rs`.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod moves;
 mod names;
 pub mod reason;
@@ -9,15 +12,14 @@ pub mod receipt;
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
-    io::{self, Read, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 pub use moves::{FileId, id_of};
 use receipt::Receipt;
 
-use crate::{document::Sha256, place::RelPath};
+use crate::{document::Sha256, effect, place::RelPath};
 
 /// Why a file could not be filed. It stays where it is, and filing is tried again; nothing is sent again.
 #[derive(Debug, thiserror::Error)]
@@ -96,13 +98,13 @@ pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Not
     let moving = |error| FilingError::Move { folder: folder.into(), error };
     let target = folder.join(to.as_path());
     if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(moving)?;
+        effect::create_dir_all(parent).map_err(moving)?;
     }
-    gone_is_fine(moves::rename(&inbox.join(found.document.as_path()), &target, found.id)).map_err(moving)?;
+    absent(moves::rename(&inbox.join(found.document.as_path()), &target, found.id)).map_err(moving)?;
     if let Some(sidecar) = &found.sidecar {
         let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
         let target = folder.join(to.with_file_name(&name).as_path());
-        gone_is_fine(moves::rename(&inbox.join(sidecar.as_path()), &target, None)).map_err(moving)?;
+        absent(moves::rename(&inbox.join(sidecar.as_path()), &target, None)).map_err(moving)?;
     }
     write_note(folder, to, note)
 }
@@ -112,10 +114,10 @@ pub fn write_note(folder: &Path, to: &RelPath, note: &Note) -> Result<(), Filing
     let writing = |error| FilingError::Note { folder: folder.into(), error };
     let path = folder.join(names::note(to, note.ending()).as_path());
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(writing)?;
+        effect::create_dir_all(parent).map_err(writing)?;
     }
     let bytes = note.bytes().map_err(writing)?;
-    match moves::create_whole(&path, |file| file.write_all(&bytes)) {
+    match moves::create_whole(&path, |file| effect::write_all(file, &bytes)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result.map_err(writing),
     }
@@ -126,7 +128,7 @@ pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Res
     let moving = |error| FilingError::Move { folder: inbox.into(), error };
     let target = inbox.join(to.as_path());
     if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(moving)?;
+        effect::create_dir_all(parent).map_err(moving)?;
     }
     // The sidecar first: a document that settles alone would be sent without it.
     if let Some(sidecar) = &found.sidecar {
@@ -136,29 +138,45 @@ pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Res
     }
     moves::rename(&folder.join(found.document.as_path()), &target, None).map_err(moving)?;
     let reason = folder.join(names::note(&found.document, reason::ENDING).as_path());
-    gone_is_fine(fs::remove_file(reason)).map_err(moving)
+    absent(effect::remove_file(&reason)).map(drop).map_err(moving)
 }
 
-/// The sidecar that lies beside a document, unless it may be another document's.
-pub fn sidecar_of(folder: &Path, document: &RelPath) -> Option<RelPath> {
-    let beside = |base: &OsStr, ending: &str| {
-        let mut name = base.to_owned();
-        name.push(ending);
-        Some(document.with_file_name(&name)).filter(|rel| folder.join(rel.as_path()).is_file())
-    };
-    let of = |base: &OsStr| [".toml", ".json"].iter().find_map(|ending| beside(base, ending));
+/// The sidecar that lies beside a document, unless it may be another document's. An error means that this cannot be told.
+pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Option<RelPath>> {
     let name = document.file_name();
     let stem = Path::new(name).file_stem().unwrap_or(name);
-    let parent = document.parent().map_or_else(|| folder.to_path_buf(), |parent| folder.join(parent.as_path()));
-    let shared = || {
-        fs::read_dir(parent).is_ok_and(|entries| {
-            entries
-                .flatten()
-                .map(|entry| entry.file_name())
-                .any(|other| other != name && Path::new(&other).file_stem() == Some(stem) && !is_sidecar(&other))
-        })
+    let beside = |base: &OsStr| {
+        for ending in [".toml", ".json"] {
+            let mut name = base.to_owned();
+            name.push(ending);
+            let rel = document.with_file_name(&name);
+            if absent(effect::symlink_metadata(&folder.join(rel.as_path())))?.is_some_and(|found| found.is_file()) {
+                return Ok(Some(rel));
+            }
+        }
+        Ok::<_, io::Error>(None)
     };
-    of(name).or_else(|| if shared() { None } else { of(stem) })
+    if let Some(own) = beside(name)? {
+        return Ok(Some(own));
+    }
+    let parent = document.parent().map_or_else(|| folder.to_path_buf(), |parent| folder.join(parent.as_path()));
+    let Some(entries) = absent(effect::read_dir(&parent))? else { return Ok(None) };
+    for entry in entries {
+        let other = entry?.file_name();
+        if other != name && Path::new(&other).file_stem() == Some(stem) && !is_sidecar(&other) {
+            return Ok(None);
+        }
+    }
+    beside(stem)
+}
+
+/// `None` for what is not there.
+fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_sidecar(name: &OsStr) -> bool {
@@ -166,30 +184,22 @@ fn is_sidecar(name: &OsStr) -> bool {
     name.ends_with(b".toml") || name.ends_with(b".json")
 }
 
-fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+/// Whether a document lies there, by its bytes. An error means that this cannot be told.
+pub fn lies_at(folder: &Path, to: &RelPath, sha256: Sha256) -> io::Result<bool> {
+    let path = folder.join(to.as_path());
+    // What took its name may be anything, a pipe included.
+    if !absent(effect::symlink_metadata(&path))?.is_some_and(|found| found.is_file()) {
+        return Ok(false);
     }
-}
-
-/// Whether the document lies in its final place already, by its bytes.
-pub fn is_filed_at(folder: &Path, to: &RelPath, sha256: Sha256) -> bool {
-    let digest = || -> io::Result<Sha256> {
-        let mut file = File::open(folder.join(to.as_path()))?;
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        let mut buffer = vec![0; 128 * 1024];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                n => context.update(&buffer[..n]),
-            }
+    let Some(mut file) = absent(effect::open(&path))? else { return Ok(false) };
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match effect::read_some(&mut file, &mut buffer)? {
+            0 => return Ok(context.finish().as_ref() == sha256.0),
+            n => context.update(&buffer[..n]),
         }
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
-        Ok(Sha256(bytes))
-    };
-    digest().is_ok_and(|found| found == sha256)
+    }
 }
 
 /// Every receipt beneath a done folder that can be read, with the place of its document; and how many could not be.
@@ -197,14 +207,14 @@ pub fn receipts(done: &Path) -> io::Result<(Vec<(RelPath, Receipt)>, usize)> {
     let (mut found, mut unreadable) = (Vec::new(), 0);
     let mut folders = vec![done.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
+        for entry in effect::read_dir(&folder)? {
             let entry = entry?;
             let path = entry.path();
             if entry.file_type()?.is_dir() {
                 folders.push(path);
             } else if let Some(document) = path.to_str().and_then(|path| path.strip_suffix(receipt::ENDING)) {
                 let rel = Path::new(document).strip_prefix(done).ok().and_then(RelPath::new);
-                match (rel, fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())) {
+                match (rel, effect::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())) {
                     (Some(rel), Some(receipt)) => found.push((rel, receipt)),
                     _ => unreadable += 1,
                 }
@@ -218,8 +228,9 @@ pub fn receipts(done: &Path) -> io::Result<(Vec<(RelPath, Receipt)>, usize)> {
 pub fn probe(folder: &Path) -> io::Result<()> {
     let name = format!(".chartdrop-probe-{}.tmp", uuid::Uuid::new_v4().simple());
     let (a, b) = (folder.join(&name), folder.join(format!("{name}-2.tmp")));
-    let result = moves::create_whole(&a, |file| file.write_all(b"probe")).and_then(|()| moves::rename(&a, &b, None));
-    let removed = [&b, &a].into_iter().map(fs::remove_file).find(Result::is_ok);
+    let result =
+        moves::create_whole(&a, |file| effect::write_all(file, b"probe")).and_then(|()| moves::rename(&a, &b, None));
+    let removed = [&b, &a].into_iter().map(|path| effect::remove_file(path)).find(Result::is_ok);
     result?;
     removed.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
 }

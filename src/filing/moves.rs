@@ -1,16 +1,10 @@
 //! Moves a file without ever replacing another, and without ever having it in neither place.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::{fs::File, io, os::unix::fs::MetadataExt, path::Path};
 
-use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
-    io::Errno,
-};
+use rustix::io::Errno;
+
+use crate::effect;
 
 /// Which file a name led to, and in which state: device, inode, size, and modification time in nanoseconds.
 ///
@@ -19,7 +13,7 @@ pub type FileId = (u64, u64, u64, i128);
 
 /// The file a name leads to now, not followed if it is a link.
 pub fn id_of(path: &Path) -> io::Result<FileId> {
-    let metadata = fs::symlink_metadata(path)?;
+    let metadata = effect::symlink_metadata(path)?;
     let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
     Ok((metadata.dev(), metadata.ino(), metadata.size(), mtime))
 }
@@ -28,27 +22,28 @@ pub fn id_of(path: &Path) -> io::Result<FileId> {
 ///
 /// `NotFound` when `from` does not lead to `expected` (any more): what lies there now is somebody's new file.
 pub fn rename(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()> {
-    let is_expected =
-        |path: &Path| Ok::<_, io::Error>(expected.is_none_or(|id| id_of(path).is_ok_and(|found| found == id)));
+    let is_expected = |path: &Path| expected.map_or(Ok(true), |id| id_of(path).map(|found| found == id));
     if !is_expected(from)? {
         return Err(io::ErrorKind::NotFound.into());
     }
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    match effect::rename(from, to) {
         Ok(()) => {
             if !is_expected(to)? {
                 // Replaced between the look and the move: put the new file back; it is looked at on its own.
-                renameat_with(CWD, to, CWD, from, RenameFlags::NOREPLACE)?;
+                effect::rename(to, from)?;
                 return Err(io::ErrorKind::NotFound.into());
             }
         }
-        Err(Errno::XDEV) => return copy(from, to),
-        // Network filesystems without RENAME_NOREPLACE: a hard link does not replace either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            Err(_) => return copy(from, to),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::XDEV) => return copy(from, to),
+            // Network filesystems without RENAME_NOREPLACE: a hard link does not replace either.
+            Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match effect::hard_link(from, to) {
+                Ok(()) => effect::remove_file(from)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) => return copy(from, to),
+            },
+            _ => return Err(error),
         },
-        Err(error) => return Err(error.into()),
     }
     sync_folder_of(to)?;
     sync_folder_of(from)
@@ -56,17 +51,17 @@ pub fn rename(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()
 
 /// Across filesystems: the copy is whole and durable under its final name before the original goes.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(from)?;
+    let metadata = effect::symlink_metadata(from)?;
     if metadata.file_type().is_symlink() {
-        std::os::unix::fs::symlink(fs::read_link(from)?, to)?;
+        effect::symlink(&effect::read_link(from)?, to)?;
     } else if metadata.is_file() {
-        let mut source = File::open(from)?;
-        create_whole(to, |target| io::copy(&mut source, target).map(drop))?;
+        let mut source = effect::open(from)?;
+        create_whole(to, |target| effect::copy(&mut source, target).map(drop))?;
     } else {
         return Err(io::Error::other("only plain files can be moved to another filesystem"));
     }
     sync_folder_of(to)?;
-    fs::remove_file(from)?;
+    effect::remove_file(from)?;
     sync_folder_of(from)
 }
 
@@ -75,28 +70,27 @@ pub fn create_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = folder.join(format!(".chartdrop-{}.tmp", uuid::Uuid::new_v4().simple()));
     let result = (|| {
-        let mut file = File::options().write(true).create_new(true).open(&temporary)?;
+        let mut file = effect::open_with(File::options().write(true).create_new(true), &temporary)?;
         write(&mut file)?;
-        file.flush()?;
-        file.sync_all()?;
-        match renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(()),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                if fs::hard_link(&temporary, path).is_err() {
+        effect::sync(&file)?;
+        let Err(error) = effect::rename(&temporary, path) else { return Ok(()) };
+        match Errno::from_io_error(&error) {
+            Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                if effect::hard_link(&temporary, path).is_err() {
                     // Neither flag nor links: the last way is a look before the move.
-                    if path.symlink_metadata().is_ok() {
+                    if effect::lies_at(path)? {
                         return Err(io::ErrorKind::AlreadyExists.into());
                     }
-                    return fs::rename(&temporary, path);
+                    return effect::rename_over(&temporary, path);
                 }
-                fs::remove_file(&temporary)
+                effect::remove_file(&temporary)
             }
-            Err(error) => Err(error.into()),
+            _ => Err(error),
         }
     })();
     if result.is_err() {
         // Best effort: a temporary name is litter to every reader.
-        fs::remove_file(&temporary).ok();
+        effect::remove_file(&temporary).ok();
     }
     result?;
     sync_folder_of(path)
@@ -105,7 +99,7 @@ pub fn create_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
 /// A rename is durable once its folder is.
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(folder) => match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Some(folder) => match effect::open(folder).and_then(|folder| effect::sync(&folder)) {
             // Some network filesystems cannot sync a folder; there the server decides.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             result => result,
@@ -116,6 +110,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, io::Write};
+
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::place::RelPath;
+use crate::{effect, place::RelPath};
 
 /// The longest name that Linux filesystems take, in bytes (NAME_MAX).
 const NAME_MAX: usize = 255;
@@ -21,10 +21,10 @@ pub fn free(root: &Path, wanted: &RelPath, sidecar: Option<&OsStr>, ending: &str
         let name = wanted.with_file_name(&numbered(wanted.file_name(), n));
         let sidecar =
             sidecar.map(|sidecar| name.with_file_name(&beside(sidecar, wanted.file_name(), name.file_name())));
-        let taken = [Some(&name), sidecar.as_ref(), Some(&note(&name, ending))]
-            .into_iter()
-            .flatten()
-            .any(|rel| root.join(rel.as_path()).symlink_metadata().is_ok());
+        let mut taken = false;
+        for rel in [Some(&name), sidecar.as_ref(), Some(&note(&name, ending))].into_iter().flatten() {
+            taken |= effect::lies_at(&root.join(rel.as_path()))?;
+        }
         if !taken {
             return Ok(name);
         }

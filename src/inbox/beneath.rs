@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::MetadataExt,
@@ -11,11 +11,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags},
+    fs::{OFlags, ResolveFlags},
     io::Errno,
 };
 
-use crate::place::RelPath;
+use crate::{effect, place::RelPath};
 
 /// A folder held open, so that what is opened beneath it cannot be diverted by renaming its parents.
 #[derive(Debug)]
@@ -56,8 +56,7 @@ impl Stamp {
 impl Root {
     /// Opens the folder itself.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { folder: rustix::fs::open(path, flags, Mode::empty())?, path: path.to_path_buf() })
+        Ok(Self { folder: effect::open_folder(path)?, path: path.to_path_buf() })
     }
 
     /// The folder's own path.
@@ -70,12 +69,16 @@ impl Root {
         // NONBLOCK: opening a FIFO would hang until somebody writes.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let file = match rustix::fs::openat2(self.folder.as_fd(), rel.as_path(), flags, Mode::empty(), resolve) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::LOOP | Errno::XDEV | Errno::NXIO) => return Err(io::ErrorKind::InvalidInput.into()),
-            Err(error) => return Err(error.into()),
+        let file = match effect::open_beneath(self.folder.as_fd(), rel.as_path(), flags, resolve) {
+            Ok(file) => file,
+            Err(error) => {
+                return Err(match Errno::from_io_error(&error) {
+                    Some(Errno::LOOP | Errno::XDEV | Errno::NXIO) => io::ErrorKind::InvalidInput.into(),
+                    _ => error,
+                });
+            }
         };
-        if !file.metadata()?.is_file() {
+        if !effect::file_metadata(&file)?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(file)
@@ -83,8 +86,7 @@ impl Root {
 
     /// Reads a small file whole. `ErrorKind::FileTooLarge` past `limit` bytes.
     pub fn read_small(&self, rel: &RelPath, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file(rel)?.take(limit + 1).read_to_end(&mut bytes)?;
+        let bytes = effect::read_up_to(self.file(rel)?, limit + 1)?;
         if bytes.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    os::unix::{ffi::OsStrExt, fs::FileExt},
+    os::unix::ffi::OsStrExt,
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::{Inbox, SidecarRule},
     document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
+    effect,
 };
 
 /// Names up to here leave room for `.receipt.json` and ` (2)` within a filesystem's 255 bytes.
@@ -259,7 +260,7 @@ fn digests(file: &File, size: u64) -> io::Result<(Sha256, Sha1)> {
     let mut buffer = vec![0; 128 * 1024];
     let mut at = 0;
     while at < size {
-        let n = file.read_at(&mut buffer, at)?;
+        let n = effect::read_at(file, &mut buffer, at)?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -274,7 +275,7 @@ fn digests(file: &File, size: u64) -> io::Result<(Sha256, Sha1)> {
 }
 
 fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
-    let now = Stamp::of(&file.metadata().map_err(later)?);
+    let now = Stamp::of(&effect::file_metadata(file).map_err(later)?);
     if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
 }
 

@@ -1,5 +1,8 @@
 //! From a file appearing to a document that is safe to send. Knows nothing of HTTP, and sends nothing.
 
+// Effects only through `effect.rs`.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod beneath;
 mod content;
 mod identify;

@@ -1,7 +1,7 @@
 //! Looks at an inbox as it is now: every file in it, what each is for, and which sidecar belongs to which document.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::{OsStr, OsString},
     fs::Metadata,
     io,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::beneath::Stamp;
-use crate::place::RelPath;
+use crate::{effect, place::RelPath};
 
 /// What a patient folder's own file is called.
 pub const PATIENT_FILE: &str = "patient.toml";
@@ -26,8 +26,9 @@ const DEPTH: usize = 32;
 pub struct Listing {
     /// Every file by its place.
     pub entries: BTreeMap<RelPath, Entry>,
-    /// Folders that could not be read this time.
-    pub unread: usize,
+    /// Patient folders of which something could not be read this time (`None`: the inbox itself). What is said of their
+    /// documents may be among it: nothing of them may be sent.
+    pub unread: BTreeSet<Option<OsString>>,
     /// Folders on another filesystem than the one they lie in.
     pub mounts: Vec<PathBuf>,
 }
@@ -105,25 +106,31 @@ pub fn role(name: &OsStr) -> Role {
 /// Lists an inbox. An error means that the inbox itself could not be read: that is not an empty inbox.
 pub fn scan(root: &Path) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    let device = std::fs::metadata(root)?.dev();
+    let device = effect::metadata(root)?.dev();
     let mut folders = vec![(root.to_path_buf(), 0, device)];
     while let Some((folder, depth, device)) = folders.pop() {
-        let children = match std::fs::read_dir(&folder) {
+        let rel = folder.strip_prefix(root).unwrap_or(&folder);
+        let patient_folder = rel.iter().next().map(OsStr::to_os_string);
+        let children = match effect::read_dir(&folder) {
             Ok(children) => children,
             Err(error) if depth == 0 => return Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(_) => {
-                listing.unread += 1;
+                listing.unread.insert(patient_folder);
                 continue;
             }
         };
         for child in children {
-            // A folder or a file that goes away while we look is not a fault; the next scan sees what is left.
-            let Ok(child) = child else {
-                listing.unread += 1;
-                continue;
+            let examined = child.and_then(|child| Ok((effect::entry_metadata(&child)?, child)));
+            let (metadata, child) = match examined {
+                Ok(examined) => examined,
+                // A folder or a file that goes away while we look is not a fault; the next scan sees what is left.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(_) => {
+                    listing.unread.insert(patient_folder.clone());
+                    continue;
+                }
             };
-            let Ok(metadata) = child.metadata() else { continue };
             let path = child.path();
             let is_litter = role(&child.file_name()) == Role::Litter;
             if metadata.is_dir() && depth < DEPTH {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsStr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,7 +11,10 @@ use super::{
     beneath::Stamp,
     scan::{Kind, Listing, PATIENT_FILE, Pairing},
 };
-use crate::place::RelPath;
+use crate::{effect, place::RelPath};
+
+/// How soon a folder that could not be read whole is looked at again.
+const UNREAD_AGAIN: Duration = Duration::from_secs(1);
 
 /// A document that has stopped changing, together with what is said of it.
 #[derive(Clone, Debug)]
@@ -36,7 +40,7 @@ impl Candidate {
     /// The names still lead to the same files in the same state: nobody renamed, replaced or edited anything since.
     pub fn still_stands(&self, root: &Path) -> bool {
         self.members.iter().all(|(rel, stamp)| {
-            std::fs::symlink_metadata(root.join(rel.as_path())).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
+            effect::symlink_metadata(&root.join(rel.as_path())).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
         })
     }
 }
@@ -98,6 +102,9 @@ impl Settler {
         let mut ready = BTreeMap::new();
         for (path, pairing) in listing.documents() {
             found.documents += 1;
+            if listing.unread.contains(&path.first_folder().map(OsStr::to_os_string)) {
+                continue;
+            }
             let Some(candidate) = self.candidate(listing, path, pairing) else { continue };
             let due = match self.out.get(path) {
                 Some(Out { until: None, .. }) => continue,
@@ -113,6 +120,10 @@ impl Settler {
             } else {
                 found.next = Some(found.next.map_or(due, |next| next.min(due)));
             }
+        }
+        if !listing.unread.is_empty() {
+            let again = now + self.settle.max(UNREAD_AGAIN);
+            found.next = Some(found.next.map_or(again, |next| next.min(again)));
         }
         found.ready = ready.into_values().collect();
         for candidate in &found.ready {
@@ -207,6 +218,24 @@ mod tests {
         settler.put_back(&rel("a/s.pdf"), later + SETTLE);
         assert_eq!(settler.observe(&one, later, 9).next, Some(later + SETTLE));
         assert_eq!(settler.observe(&one, later + SETTLE, 9).ready.len(), 1);
+    }
+
+    #[test]
+    fn nothing_of_a_folder_that_was_not_read_whole_is_handed_out() {
+        let start = Instant::now();
+        let mut settler = Settler::new(SETTLE);
+        let mut two = listing(&[("a/s.pdf", 10), ("b/s.pdf", 10)]);
+        settler.observe(&two, start, 9);
+        two.unread.insert(Some("a".into()));
+        let found = settler.observe(&two, start + SETTLE, 9);
+        assert_eq!(
+            (names(&found), found.documents),
+            (vec!["b/s.pdf".to_owned()], 2),
+            "its sidecar may be what was not read"
+        );
+        assert_eq!(found.next, Some(start + 2 * SETTLE));
+        two.unread.clear();
+        assert_eq!(names(&settler.observe(&two, start + 2 * SETTLE, 9)), ["a/s.pdf"]);
     }
 
     #[test]

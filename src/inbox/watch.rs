@@ -1,7 +1,6 @@
 //! Wakes the scanner when something may have changed; what has changed, only a scan tells.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,7 +13,7 @@ use tracing::{info, warn};
 use super::beneath::Stamp;
 use crate::{
     config::{self, Inbox},
-    mount,
+    effect, mount,
 };
 
 /// A full scan comes at least so often, whatever the events say: they can be lost.
@@ -65,8 +64,9 @@ impl Watcher {
     pub fn keep(&mut self, mounts: &[PathBuf]) -> Duration {
         let poll = POLL.max(self.settle);
         // What cannot be examined is looked at often.
-        let is_network =
-            |path: &Path| File::open(path).and_then(|folder| mount::share(&folder)).map_or(true, |name| name.is_some());
+        let is_network = |path: &Path| {
+            effect::open(path).and_then(|folder| mount::share(&folder)).map_or(true, |name| name.is_some())
+        };
         let polls = match self.mode {
             config::Watch::Poll => true,
             config::Watch::Events => false,
@@ -76,7 +76,7 @@ impl Watcher {
             self.events = None;
             return poll;
         }
-        let Ok(metadata) = std::fs::metadata(&self.root) else {
+        let Ok(metadata) = effect::metadata(&self.root) else {
             self.events = None;
             return poll;
         };

@@ -2,17 +2,15 @@
 
 use std::{
     ffi::OsString,
-    fs::{DirBuilder, File, TryLockError},
+    fs::File,
     io,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::LedgerError;
-use crate::mount;
+use crate::{effect, mount};
 
 /// The open folder; while it lives, no other chartdrop gets it.
 pub(super) struct Folder {
@@ -24,14 +22,14 @@ impl Folder {
     /// Creates the folder if there is none, refuses an unfit or a taken one, and removes what a killed opening left.
     pub(super) fn take(path: &Path) -> Result<Self, LedgerError> {
         create(path).map_err(io_error("create", path))?;
-        let handle = File::open(path).map_err(io_error("open", path))?;
+        let handle = effect::open(path).map_err(io_error("open", path))?;
         if let Some(name) = mount::share(&handle).map_err(io_error("examine", path))? {
             let text = format!("{} is on {name}; choose a folder on a disk of this machine", path.display());
             return Err(LedgerError::Unsuitable(text));
         }
         let folder = Self { path: path.to_path_buf(), handle };
         lock(&folder.handle, path)?;
-        match File::open(folder.db()) {
+        match effect::open(&folder.db()) {
             // Somebody may have the database without knowing of the folder's lock.
             Ok(db) => lock(&db, path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -48,11 +46,11 @@ impl Folder {
 
     /// A snapshot that was being written when chartdrop was killed makes sled refuse to open, for ever.
     fn remove_leftovers(&self) -> io::Result<()> {
-        for entry in self.path.read_dir()? {
+        for entry in effect::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
-                std::fs::remove_file(entry.path())?;
+                effect::remove_file(&entry.path())?;
             }
         }
         Ok(())
@@ -61,10 +59,10 @@ impl Folder {
     /// Sled leaves the creation of its files to the kernel's mood: makes all of them durable, up to the parent's entry.
     pub(super) fn sync(&self) -> Result<(), LedgerError> {
         let sync = || {
-            for entry in self.path.read_dir()? {
-                File::open(entry?.path())?.sync_all()?;
+            for entry in effect::read_dir(&self.path)? {
+                effect::sync(&effect::open(&entry?.path())?)?;
             }
-            self.handle.sync_all()?;
+            effect::sync(&self.handle)?;
             sync_parent(&self.path)
         };
         sync().map_err(io_error("sync", &self.path))
@@ -73,7 +71,7 @@ impl Folder {
     /// Sled moves long values to files that it never syncs; rows are short enough to keep that from happening.
     pub(super) fn expect_no_blobs(&self) -> Result<(), LedgerError> {
         let blobs = self.path.join("blobs");
-        match blobs.read_dir().map_err(io_error("list", &blobs))?.next() {
+        match effect::read_dir(&blobs).map_err(io_error("list", &blobs))?.next() {
             None => Ok(()),
             Some(_) => Err(LedgerError::Unsuitable(format!(
                 "{} holds files, which nothing ever made durable; was this ledger written by another program?",
@@ -93,10 +91,10 @@ pub fn move_aside(path: &Path, now: Timestamp) -> Result<PathBuf, LedgerError> {
     let aside = with_suffix(&path, &now.strftime(".lost-%Y%m%dT%H%M%S.%3fZ").to_string());
     // The stamp goes last: while it stands, whatever opens empty beside it is known to be lost.
     for (from, to) in [(&path, &aside), (&stamp_path(&path), &stamp_path(&aside))] {
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        match effect::rename(from, to) {
             Ok(()) => sync_parent(to).map_err(io_error("sync the folder of", to))?,
-            Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(io_error("move aside", from)(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("move aside", from)(error)),
         }
     }
     Ok(aside)
@@ -109,7 +107,7 @@ pub(super) fn stamp_path(ledger: &Path) -> PathBuf {
 
 /// Makes a new name in the folder of `path` durable.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(path))?.sync_all()
+    effect::sync(&effect::open(path.parent().unwrap_or(path))?)
 }
 
 /// Words for an I/O error.
@@ -125,19 +123,22 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Each new folder is durable in its parent before anything is put into it.
 fn create(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+    match effect::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     path.parent().map_or(Ok(()), create)?;
-    DirBuilder::new().mode(0o700).create(path)?;
+    effect::create_private_dir(path)?;
     sync_parent(path)
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), LedgerError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => LedgerError::InUse,
-        TryLockError::Error(error) => io_error("lock", path)(error),
-    })
+    match effect::try_lock(file) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(LedgerError::InUse),
+        locked => locked.map_err(io_error("lock", path)),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //!
 //! The ledger knows nothing of folders or HTTP: it keeps rows and gives them back.
 
+// Effects only through `effect.rs`.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 #[cfg(test)]
 mod contract;
 mod delivery;

@@ -19,7 +19,7 @@ use super::{
     stamp::Stamp,
     trees::{Changes, Encoded, Trees},
 };
-use crate::document::DeliveryId;
+use crate::{document::DeliveryId, effect};
 
 /// Requests that may wait; whoever comes then waits for a place, within the same deadline.
 const QUEUE: usize = 256;
@@ -68,7 +68,7 @@ impl SledLedger {
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let began = Instant::now();
         loop {
-            match Self::open_with(path, DEADLINE, Box::new(File::sync_all)) {
+            match Self::open_with(path, DEADLINE, Box::new(|db| effect::sync(db))) {
                 Err(LedgerError::InUse) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_AGAIN),
                 result => return result,
             }
@@ -202,7 +202,7 @@ impl Owner {
         trees.flush()?;
         folder.sync()?;
         let stamp = Stamp::write(path, store, trees.sequence())?;
-        let db = File::open(folder.db()).map_err(io_error("open", &folder.db()))?;
+        let db = effect::open(&folder.db()).map_err(io_error("open", &folder.db()))?;
         Ok(Self { trees, stamp, db, sync, _folder: folder })
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs::OpenOptions,
-    io::{self, Write},
+    io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use super::{
     LedgerError,
     folder::{io_error, stamp_path, sync_parent},
 };
+use crate::effect;
 
 const VERSION: u32 = 1;
 
@@ -50,7 +51,7 @@ impl Stamp {
     /// [`LedgerError::Lost`] when the ledger is not the one that the stamp has seen, or lies behind it.
     pub(super) fn check(ledger: &Path, store: Option<Uuid>, sequence: u64) -> Result<(), LedgerError> {
         let path = stamp_path(ledger);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match effect::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             bytes => bytes.map_err(io_error("read", &path))?,
         };
@@ -106,10 +107,12 @@ impl Stamp {
     fn save(&self) -> Result<(), LedgerError> {
         let new = self.path.with_added_extension("new");
         let save = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec(&self.content)?)?;
-            file.sync_all()?;
-            std::fs::rename(&new, &self.path)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            let mut file = effect::open_with(&options, &new)?;
+            effect::write_all(&mut file, &serde_json::to_vec(&self.content)?)?;
+            effect::sync(&file)?;
+            effect::rename_over(&new, &self.path)?;
             sync_parent(&self.path)
         };
         save().map_err(io_error("write", &self.path))

@@ -10,7 +10,7 @@ use sled::{
 use uuid::Uuid;
 
 use super::{Begun, Delivery, LedgerError, Query};
-use crate::document::DeliveryId;
+use crate::{document::DeliveryId, effect};
 
 /// Sled's own default is 1 GiB.
 const CACHE: u64 = 32 << 20;
@@ -47,10 +47,10 @@ pub(super) struct Trees {
 impl Trees {
     /// Opens the database and reads all of it once, so that damage shows now and not in the middle of a delivery.
     pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
-        let db = sled::Config::new().path(path).cache_capacity(CACHE).open().map_err(sled_error)?;
-        let tree = |name: &str| db.open_tree(name).map_err(sled_error);
+        let db = step(|| sled::Config::new().path(path).cache_capacity(CACHE).open())?;
+        let tree = |name: &str| step(|| db.open_tree(name));
         let (rows, index, meta) = (tree("rows")?, tree("index")?, tree("meta")?);
-        let sequence = meta.get(SEQUENCE).map_err(sled_error)?.map_or(Ok(0), |bytes| {
+        let sequence = step(|| meta.get(SEQUENCE))?.map_or(Ok(0), |bytes| {
             let bytes = <[u8; 8]>::try_from(&*bytes).map_err(|_| LedgerError::Lost("its counter is damaged".into()))?;
             Ok(u64::from_be_bytes(bytes))
         })?;
@@ -69,7 +69,7 @@ impl Trees {
 
     /// Which ledger this is; `None` while it is new.
     pub(super) fn store(&self) -> Result<Option<Uuid>, LedgerError> {
-        let bytes = self.meta.get(STORE).map_err(sled_error)?;
+        let bytes = step(|| self.meta.get(STORE))?;
         bytes
             .map(|bytes| Uuid::from_slice(&bytes).map_err(|_| LedgerError::Lost("its id is damaged".into())))
             .transpose()
@@ -77,18 +77,18 @@ impl Trees {
 
     /// Gives a new ledger its id.
     pub(super) fn name(&self, store: Uuid) -> Result<(), LedgerError> {
-        self.meta.insert(STORE, store.as_bytes()).map_err(sled_error)?;
+        step(|| self.meta.insert(STORE, store.as_bytes()))?;
         self.flush()
     }
 
     /// Hands everything to the kernel; it is durable only once the file is synced as well.
     pub(super) fn flush(&self) -> Result<(), LedgerError> {
-        self.db.flush().map(drop).map_err(sled_error)
+        step(|| self.db.flush()).map(drop)
     }
 
     /// The row stored under an id, checked to be that one.
     pub(super) fn row(&self, id: DeliveryId) -> Result<Option<Delivery>, LedgerError> {
-        let Some(bytes) = self.rows.get(id.0.as_bytes()).map_err(sled_error)? else { return Ok(None) };
+        let Some(bytes) = step(|| self.rows.get(id.0.as_bytes()))? else { return Ok(None) };
         let row = Delivery::decode(&bytes)?;
         if row.id() == id { Ok(Some(row)) } else { Err(damaged("under another's id", id)) }
     }
@@ -148,10 +148,12 @@ impl Trees {
             meta.insert(SEQUENCE, &next.to_be_bytes())?;
             Ok::<(), ConflictableTransactionError<Infallible>>(())
         };
-        let done = (&self.rows, &self.index, &self.meta).transaction(|(rows, index, meta)| put(rows, index, meta));
-        done.map_err(|error| match error {
-            TransactionError::Storage(error) => sled_error(error),
-            TransactionError::Abort(never) => match never {},
+        step(|| {
+            let done = (&self.rows, &self.index, &self.meta).transaction(|(rows, index, meta)| put(rows, index, meta));
+            done.map_err(|error| match error {
+                TransactionError::Storage(error) => error,
+                TransactionError::Abort(never) => match never {},
+            })
         })?;
         self.sequence = next;
         Ok(true)
@@ -275,7 +277,13 @@ fn id_at(place: &[u8]) -> Result<DeliveryId, LedgerError> {
 }
 
 fn count(tree: &Tree) -> Result<u64, LedgerError> {
-    tree.iter().try_fold(0, |sum, pair| pair.map(|_| sum + 1)).map_err(sled_error)
+    step(|| tree.iter().try_fold(0, |sum, pair| pair.map(|_| sum + 1)))
+}
+
+/// One effect of sled's.
+#[track_caller]
+fn step<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, LedgerError> {
+    effect::of(|| Ok(call())).map_err(|error| LedgerError::Io(error.to_string()))?.map_err(sled_error)
 }
 
 fn damaged(how: &str, id: DeliveryId) -> LedgerError {

@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -18,7 +17,7 @@ use futures_util::stream;
 use uuid::Uuid;
 
 use super::UploadBody;
-use crate::document::Content;
+use crate::{document::Content, effect};
 
 /// Read at once; a multiple of 3, so that base64 needs no padding before the end.
 const CHUNK: u64 = 63 * 1024;
@@ -201,7 +200,7 @@ impl Reader {
     }
 
     fn read(&mut self, chunk: &mut [u8]) -> io::Result<()> {
-        match self.file.read_exact_at(chunk, self.offset) {
+        match effect::read_exact_at(&self.file, chunk, self.offset) {
             Ok(()) => {
                 self.offset += chunk.len() as u64;
                 Ok(())
@@ -215,7 +214,7 @@ impl Reader {
     }
 
     fn verify(&mut self) -> io::Result<()> {
-        let grown = self.file.metadata().is_ok_and(|metadata| metadata.len() != self.content.size);
+        let grown = effect::file_metadata(&self.file).is_ok_and(|metadata| metadata.len() != self.content.size);
         if grown || self.digest.clone().finish().as_ref() != self.content.sha256.0 {
             return Err(self.changed());
         }
@@ -230,7 +229,7 @@ impl Reader {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::io::Write;
+    use std::{io::Write, os::unix::fs::FileExt};
 
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     use http_body_util::BodyExt;

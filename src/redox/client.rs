@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     document::{Content, DeliveryId},
+    effect,
     message::Answer,
 };
 
@@ -203,7 +204,7 @@ impl Client {
         headers.insert(header::CONTENT_LENGTH, outgoing.length.into());
         headers.insert(header::ACCEPT, FHIR_JSON);
         headers.extend(self.source_id.clone().map(|id| (SOURCE_ID, id)));
-        let response = self.http.post(request.url.clone()).headers(headers).body(outgoing.body).send().await;
+        let response = effect::send(self.http.post(request.url.clone()).headers(headers).body(outgoing.body)).await;
         match response {
             Ok(response) if request.call == Call::Search => Ok(Reply::read_up_to(response, SEARCH_LIMIT).await),
             Ok(response) => Ok(Reply::read(response).await),
@@ -286,7 +287,7 @@ fn http_client(settings: &Settings, base: &Url) -> Result<reqwest::Client, Setup
     }
     if let Some(path) = &settings.ca_file {
         let refuse = |why: String| SetupError::CaFile { path: path.clone(), why };
-        let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let pem = effect::read(path).map_err(|error| refuse(error.to_string()))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| refuse("it is damaged".into()))?;
         if certificates.is_empty() {
             return Err(refuse("it holds no certificate (-----BEGIN CERTIFICATE-----)".into()));

@@ -2,12 +2,16 @@
 //!
 //! This room knows nothing of folders or of the ledger: it takes an open file and a document, and says what became of it.
 
+// Effects only through `effect.rs`.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod answer;
 mod body;
 mod bundle;
 mod classify;
 mod client;
 mod errors;
+#[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the key is read once, before any delivery"))]
 mod keys;
 mod outcome;
 mod settings;

@@ -19,6 +19,7 @@ use super::{
     classify::{Call, Verdict, classify},
     keys::SigningKey,
 };
+use crate::effect;
 
 /// A token is renewed when less than this is left of its life.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -146,7 +147,7 @@ impl Tokens {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .body(form(&fields));
-        let reply = match request.send().await {
+        let reply = match effect::send(request).await {
             Ok(response) => Reply::read(response).await,
             Err(error) if error.is_connect() => return Err(Failure::later("Redox cannot be reached")),
             Err(error) if error.is_timeout() => return Err(Failure::later("Redox did not answer in time")),

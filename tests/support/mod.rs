@@ -313,7 +313,7 @@ pub fn chartdrop() -> Command {
 }
 
 /// Waits for a condition; `context` is shown when it does not come.
-pub fn wait_for(what: &str, condition: impl Fn() -> bool, context: impl Fn() -> String) {
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool, context: impl Fn() -> String) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "waited in vain for: {what}\n{}", context());

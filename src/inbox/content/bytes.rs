@@ -1,6 +1,8 @@
 //! Positioned, bounded reads of an open file.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{fs::File, io};
+
+use crate::effect;
 
 /// The most that is read at once.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -16,7 +18,7 @@ impl Bytes<'_> {
     pub fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
         let there = usize::try_from(self.size.saturating_sub(at)).unwrap_or(usize::MAX);
         let mut buffer = vec![0; length.min(CHUNK).min(there)];
-        self.file.read_exact_at(&mut buffer, at)?;
+        effect::read_exact_at(self.file, &mut buffer, at)?;
         Ok(buffer)
     }
 
