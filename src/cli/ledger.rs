@@ -6,11 +6,13 @@ use std::path::Path;
 
 use anyhow::{bail, ensure};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::DONE;
 use crate::{
     config::Config,
     delivery::operator,
+    document::DeliveryId,
     ledger::{Delivery, Ledger, Query, SledLedger, Stage},
 };
 
@@ -92,7 +94,7 @@ impl View {
     }
 }
 
-fn open(config: &Path) -> anyhow::Result<(Config, SledLedger)> {
+pub(super) fn open(config: &Path) -> anyhow::Result<(Config, SledLedger)> {
     let config = Config::load(config)?;
     ensure!(config.ledger.is_dir(), "There is no ledger yet: nothing has been delivered.");
     let ledger = SledLedger::open(&config.ledger)?;
@@ -183,12 +185,11 @@ pub async fn release(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
 
 async fn find(ledger: &SledLedger, id: &str) -> anyhow::Result<Delivery> {
     ensure!(id.len() >= 4, "Give at least four letters of the delivery's id.");
-    let mut found = Vec::new();
-    for query in
-        [Query::Open { limit: usize::MAX }, Query::Unfiled { limit: usize::MAX }, Query::History { limit: usize::MAX }]
-    {
-        found.extend(ledger.list(query).await?.into_iter().filter(|row| row.id().to_string().starts_with(id)));
-    }
+    // The smallest id that begins so; one that is no number begins no id.
+    let digits = format!("{:0<32}", id.replace('-', ""));
+    let from = u128::from_str_radix(&digits, 16).map_or(Uuid::max(), Uuid::from_u128);
+    let mut found = ledger.list(Query::ById { from: DeliveryId(from), limit: 100 }).await?;
+    found.retain(|row| row.id().to_string().starts_with(id));
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => bail!("There is no delivery {id}. `chartdrop status` and `chartdrop history` list them."),

@@ -6,6 +6,7 @@ pub mod keygen;
 mod ledger;
 mod run;
 mod sandbox;
+mod verify;
 
 use std::{io::Write, path::PathBuf};
 
@@ -49,6 +50,8 @@ enum Command {
     Hold(ledger::IdArgs),
     /// Let a held delivery go on (the daemon must be stopped).
     Release(ledger::IdArgs),
+    /// Count what was put in and what became of it, and tell what does not add up (the daemon must be stopped).
+    Verify(verify::Args),
     /// Make a key pair for Redox: the private key into a file, the public one to the terminal.
     Keygen(keygen::Args),
     /// Run a strict stand-in for Redox on this machine, to try things out.
@@ -75,6 +78,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Retry(args) => ledger::retry(&cli.config, args).await,
         Command::Hold(args) => ledger::hold(&cli.config, args).await,
         Command::Release(args) => ledger::release(&cli.config, args).await,
+        Command::Verify(args) => verify::run(&cli.config, args).await,
         Command::Keygen(args) => keygen::run(args).map(|()| DONE),
         Command::Sandbox(args) => sandbox::run(args, interrupted()).await.map(|()| DONE),
         Command::Demo(args) => demo::run(args).await,

@@ -15,6 +15,7 @@ mod retry;
 mod steps;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 use std::{
     collections::{BTreeMap, HashSet},

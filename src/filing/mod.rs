@@ -16,7 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use moves::{FileId, id_of};
+pub use moves::{FileId, id_of, is_temporary};
+pub use names::note as note_of;
 use receipt::Receipt;
 
 use crate::{document::Sha256, effect, place::RelPath};

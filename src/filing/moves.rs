@@ -1,6 +1,6 @@
 //! Moves a file without ever replacing another, and without ever having it in neither place.
 
-use std::{fs::File, io, os::unix::fs::MetadataExt, path::Path};
+use std::{ffi::OsStr, fs::File, io, os::unix::fs::MetadataExt, path::Path};
 
 use rustix::io::Errno;
 
@@ -65,10 +65,18 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder_of(from)
 }
 
+/// How the name of a file that is not whole yet begins.
+const TEMPORARY: &str = ".chartdrop-";
+
+/// Whether a file of this name is one that was never finished.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
 /// Writes a new file that appears under its name only when it is whole and durable. `AlreadyExists` when that is taken.
 pub fn create_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let temporary = folder.join(format!(".chartdrop-{}.tmp", uuid::Uuid::new_v4().simple()));
+    let temporary = folder.join(format!("{TEMPORARY}{}.tmp", uuid::Uuid::new_v4().simple()));
     let result = (|| {
         let mut file = effect::open_with(File::options().write(true).create_new(true), &temporary)?;
         write(&mut file)?;

@@ -161,6 +161,23 @@ async fn history_comes_newest_first(store: Store) {
     assert_eq!(numbers(&store, Query::History { limit: 2 }).await, [1, 4]);
 }
 
+async fn all_rows_come_by_id_a_page_at_a_time(store: Store) {
+    let stages = [queued(1), accepted(None), rejected(Some(0)), unknown(None), accepted(Some(3))];
+    let rows: Vec<_> = stages.into_iter().zip(1..).map(|(stage, n)| staged(n, stage, 0)).collect();
+    let mut ids: Vec<_> = rows.iter().map(Delivery::id).collect();
+    ids.sort();
+    begin_all(&store, rows).await;
+    let mut from = DeliveryId(uuid::Uuid::nil());
+    let mut found = Vec::new();
+    loop {
+        let page = store.list(Query::ById { from, limit: 2 }).await.unwrap();
+        let Some(last) = page.last().map(Delivery::id) else { break };
+        found.extend(page.iter().map(Delivery::id));
+        from = DeliveryId(uuid::Uuid::from_u128(last.0.as_u128() + 1));
+    }
+    assert_eq!(found, ids);
+}
+
 async fn only_filed_and_old_rows_are_forgotten(store: Store) {
     begin_all(&store, [(1, 10), (2, 19), (3, 20), (4, 30)].map(|(n, time)| staged(n, accepted(Some(0)), time))).await;
     begin_all(&store, [staged(5, accepted(None), 1), staged(6, queued(1), 1), staged(7, rejected(Some(0)), 1)]).await;
@@ -262,6 +279,7 @@ contract! {
     open_rows_come_by_their_due_time_and_held_ones_last
     unfiled_rows_come_oldest_first
     history_comes_newest_first
+    all_rows_come_by_id_a_page_at_a_time
     only_filed_and_old_rows_are_forgotten
     many_rows_are_forgotten_at_once
     a_row_past_the_limit_changes_nothing
@@ -293,9 +311,10 @@ fn any_ask() -> impl Strategy<Value = Ask> {
         Just(rejected_at_length()),
     ];
     let row = (0..6_u64, stage, time()).prop_map(|(n, stage, updated)| staged(n, stage, updated));
-    let query = (0..8_usize, 0..3).prop_map(|(limit, kind)| match kind {
+    let query = (0..8_usize, 0..4, 0..7_u64).prop_map(|(limit, kind, n)| match kind {
         0 => Query::Open { limit },
         1 => Query::Unfiled { limit },
+        2 => Query::ById { from: self::row(n).id(), limit },
         _ => Query::History { limit },
     });
     prop_oneof![

@@ -63,6 +63,7 @@ impl Ledger for MemoryLedger {
                     (rows.filter(|row| row.filing().is_some() && !row.is_filed()).collect(), limit)
                 }
                 Query::History { limit } => (rows.filter(|row| row.is_filed()).collect(), limit),
+                Query::ById { from, limit } => (rows.filter(|row| row.id() >= from).collect(), limit),
             };
             let due = |row: &Delivery| row.due().map_or(i64::MAX, Timestamp::as_microsecond);
             let written = |row: &Delivery| row.updated.as_microsecond();
@@ -70,6 +71,7 @@ impl Ledger for MemoryLedger {
                 Query::Open { .. } => found.sort_by_key(|row| (due(row), row.id())),
                 Query::Unfiled { .. } => found.sort_by_key(|row| (written(row), row.id())),
                 Query::History { .. } => found.sort_by_key(|row| std::cmp::Reverse((written(row), row.id()))),
+                Query::ById { .. } => {}
             }
             Ok(found.into_iter().take(limit).cloned().collect())
         })

@@ -85,6 +85,13 @@ pub enum Query {
         /// At most so many.
         limit: usize,
     },
+    /// All of them, by id: for reading everything, a page at a time.
+    ById {
+        /// The first id that may come.
+        from: DeliveryId,
+        /// At most so many.
+        limit: usize,
+    },
 }
 
 /// What can go wrong with a ledger. All of it stops intake; none of it is a reason to send anything.

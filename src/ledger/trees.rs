@@ -100,6 +100,10 @@ impl Trees {
             Query::Open { limit } => self.fetch(prefix(Bucket::Open).take(limit)),
             Query::Unfiled { limit } => self.fetch(prefix(Bucket::Unfiled).take(limit)),
             Query::History { limit } => self.fetch(prefix(Bucket::Filed).rev().take(limit)),
+            Query::ById { from, limit } => {
+                let ids = self.rows.range(from.0.into_bytes()..).keys().take(limit);
+                ids.map(|id| self.fetch_by_id(&id.map_err(sled_error)?)).collect()
+            }
         }
     }
 
@@ -113,6 +117,11 @@ impl Trees {
             }
         };
         places.map(fetch).collect()
+    }
+
+    fn fetch_by_id(&self, id: &[u8]) -> Result<Delivery, LedgerError> {
+        let id = Uuid::from_slice(id).map_err(|_| LedgerError::Damaged("an id of the wrong length".into()))?;
+        self.row(DeliveryId(id))?.ok_or_else(|| damaged("is gone while it is read", DeliveryId(id)))
     }
 
     /// Filed rows last written before a moment, as many as one step may remove; whether there may be more.

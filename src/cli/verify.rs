@@ -1,0 +1,95 @@
+//! `chartdrop verify`: counts what was put in and what became of it, and tells everything that does not add up.
+//!
+//! It opens the ledger itself, so the daemon must be stopped while it runs.
+
+use std::path::Path;
+
+use jiff::{ToSpan, Zoned, civil::Date};
+
+use super::{DONE, NOT_ALL, ledger};
+use crate::delivery::verify::{Count, Report, verify};
+
+/// What `verify` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Compare every byte in done with its receipt as well (reads all of it).
+    #[arg(long)]
+    rehash: bool,
+    /// Count the documents of so many days; what does not add up is looked for in everything.
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    days: u16,
+    /// One JSON document in place of words.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the report. Gives back the exit code.
+pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
+    let (config, ledger) = ledger::open(config)?;
+    let mut report = verify(&config, &ledger, args.rehash).await?;
+    let first = Zoned::now().date().saturating_sub(i64::from(args.days).days());
+    report.days.retain(|day, _| *day > first);
+    let code = if report.findings.is_empty() { DONE } else { NOT_ALL };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(code);
+    }
+    table(&report);
+    words(&report, args.rehash);
+    Ok(code)
+}
+
+fn table(report: &Report) {
+    let folders = || report.days.values().flat_map(|folders| folders.keys());
+    let width = folders().map(|folder| folder.chars().count()).max().unwrap_or(0).max("folder".len());
+    let line = |day: &str, folder: &str, cells: [String; 5]| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>11}")).collect();
+        println!("{day:10}  {folder:width$}{cells}");
+    };
+    let numbers = |count: &Count| {
+        [count.put_in, count.accepted, count.duplicates, count.waiting, count.failed].map(|n| n.to_string())
+    };
+    line("day", "folder", ["put in", "accepted", "duplicates", "waiting", "failed"].map(str::to_owned));
+    let mut total = Count::default();
+    for (day, folders) in &report.days {
+        for (folder, count) in folders {
+            let mark = if count.adds_up() { "" } else { "  <- does not add up, see below" };
+            let mut cells = numbers(count);
+            cells[4].push_str(mark);
+            line(&day_words(*day), folder, cells);
+            total.put_in += count.put_in;
+            total.accepted += count.accepted;
+            total.duplicates += count.duplicates;
+            total.waiting += count.waiting;
+            total.failed += count.failed;
+        }
+    }
+    line("total", "", numbers(&total));
+}
+
+fn day_words(day: Date) -> String {
+    day.strftime("%Y-%m-%d").to_string()
+}
+
+fn words(report: &Report, rehashed: bool) {
+    println!();
+    if report.moved_on > 0 {
+        println!(
+            "{} finished documents have been moved out of done or failed since, with their notes.",
+            report.moved_on
+        );
+    }
+    if report.taken_out > 0 {
+        println!("{} documents were taken out of the inbox before they were sent.", report.taken_out);
+    }
+    if rehashed {
+        println!("{} documents in done were compared with their receipts, byte by byte.", report.rehashed);
+    }
+    match report.findings.len() {
+        0 => println!("Everything adds up."),
+        n => println!("{n} things do not add up:"),
+    }
+    for finding in &report.findings {
+        println!("\n{}\n    {}", finding.file.display(), finding.what);
+    }
+}
