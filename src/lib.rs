@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod message;
 pub mod mount;
 pub mod place;
+pub mod pulse;
 pub mod redox;
 pub mod sandbox;
 pub mod status;

@@ -134,7 +134,7 @@ fn a_document_that_may_have_arrived_and_was_taken_away_is_found() {
     let (code, report) = verify(&clinic, &[]);
     assert_eq!((code, found(&report)), (1, vec!["d.pdf".to_owned()]), "{report}");
     let words = String::from_utf8(clinic.command(&["verify"]).stdout).unwrap();
-    assert!(words.contains("does not add up") && words.contains("patient's chart"), "{words}");
+    assert!(words.contains("does not add up (1)") && words.contains("patient's chart"), "{words}");
 }
 
 #[test]

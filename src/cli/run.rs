@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use super::{COULD_NOT_WORK, DONE, NOT_ALL};
 use crate::{
     config::{Config, units},
     delivery::{self, Engine, Mode, Summary},
+    filing,
     ledger::Ledger,
     redox::Client,
     status::systemd,
@@ -51,8 +51,9 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
         false => Mode::Forever,
     };
     info!(inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
-    let background = tokio::spawn(background(Arc::clone(&ledger), config.history, shutdown.clone()));
-    let engine = Arc::new(Engine::new(config, ledger, client, rebuilt_at));
+    let history = config.history;
+    let engine = Arc::new(Engine::new(config, Arc::clone(&ledger), client, rebuilt_at));
+    let background = tokio::spawn(background(ledger, Arc::clone(&engine), history, shutdown.clone()));
     let result = Arc::clone(&engine).run(mode, shutdown.clone(), systemd::ready).await;
     systemd::stopping();
     shutdown.cancel();
@@ -77,7 +78,7 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
 }
 
 /// Feeds the watchdog, and forgets deliveries that were filed longer ago than the history reaches.
-async fn background(ledger: Arc<dyn Ledger>, history: Duration, shutdown: CancellationToken) {
+async fn background(ledger: Arc<dyn Ledger>, engine: Arc<Engine>, history: Duration, shutdown: CancellationToken) {
     let forget = async {
         let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
         loop {
@@ -93,7 +94,7 @@ async fn background(ledger: Arc<dyn Ledger>, history: Duration, shutdown: Cancel
             }
         }
     };
-    tokio::join!(forget, systemd::feed_watchdog(Arc::clone(&ledger), shutdown.clone()));
+    tokio::join!(forget, systemd::feed_watchdog(Arc::clone(&ledger), engine, shutdown.clone()));
 }
 
 /// SIGTERM and SIGINT end the program; SIGIO does nothing.
@@ -117,14 +118,10 @@ fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The done and failed folders are ours to make; an inbox that is not there may be a share that is not mounted.
+/// Done and failed are ours to make, unless the inbox beside them is missing too: then a share is not mounted.
 fn make_folders(config: &Config) -> anyhow::Result<()> {
-    for inbox in &config.inboxes {
-        for folder in [&inbox.done, &inbox.failed] {
-            std::fs::create_dir_all(folder).with_context(|| {
-                format!("The folder {} cannot be made. Make it, and let chartdrop write there.", folder.display())
-            })?;
-        }
+    for inbox in config.inboxes.iter().filter(|inbox| inbox.path.is_dir()) {
+        filing::make(&inbox.done, &inbox.failed)?;
     }
     Ok(())
 }

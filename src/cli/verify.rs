@@ -87,7 +87,7 @@ fn words(report: &Report, rehashed: bool) {
     }
     match report.findings.len() {
         0 => println!("Everything adds up."),
-        n => println!("{n} things do not add up:"),
+        n => println!("This does not add up ({n}):"),
     }
     for finding in &report.findings {
         println!("\n{}\n    {}", finding.file.display(), finding.what);

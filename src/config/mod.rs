@@ -122,6 +122,8 @@ pub struct Delivery {
     pub retry_max: Duration,
     /// After so long of tries a delivery is filed as failed.
     pub give_up_after: Duration,
+    /// A document that has waited in its inbox for so long raises an alarm in the log.
+    pub alarm_after: Duration,
     /// An upload older than this is not referenced any more but made again.
     pub upload_max_age: Duration,
     /// What to do when an answer was lost.

@@ -106,6 +106,8 @@ struct RawDelivery {
     retry_max: Duration,
     #[serde(deserialize_with = "Duration::positive")]
     give_up_after: Duration,
+    #[serde(deserialize_with = "Duration::positive")]
+    alarm_after: Duration,
     upload_max_age: Duration,
     on_unknown: OnUnknown,
 }
@@ -178,6 +180,7 @@ impl Default for RawDelivery {
             retry_first: Duration::seconds(5),
             retry_max: Duration::seconds(3600),
             give_up_after: Duration::seconds(3 * 86_400),
+            alarm_after: Duration::seconds(3600),
             upload_max_age: Duration::seconds(86_400),
             on_unknown: OnUnknown::default(),
         }
@@ -314,6 +317,7 @@ fn delivery(raw: &RawDelivery) -> Result<super::Delivery, String> {
         retry_first: raw.retry_first.get(),
         retry_max: raw.retry_max.get(),
         give_up_after: raw.give_up_after.get(),
+        alarm_after: raw.alarm_after.get(),
         upload_max_age: raw.upload_max_age.get(),
         on_unknown: raw.on_unknown,
     })

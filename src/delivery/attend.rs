@@ -94,7 +94,7 @@ impl Engine {
         };
         let stamp = candidate.stamp();
         let id = (stamp.dev, stamp.ino, stamp.size, stamp.mtime);
-        let found = Found { document: candidate.path.clone(), id: Some(id), sidecar };
+        let found = Found { document: candidate.path.clone(), id: Some(id), device: Some(candidate.device), sidecar };
         match identified {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
             Identified::Refused(refusal) => {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
@@ -16,13 +17,16 @@ use tracing::{error, info, warn};
 
 use super::{
     DeliveryError, Engine,
+    alarm::{Alarm, Word},
     attend::{Outcome, Waiting},
     channel::Channel,
 };
 use crate::{
     config::Inbox,
+    filing,
     inbox::{Candidate, Listing, Settler, Watcher, scan},
     place::RelPath,
+    pulse::Pulse,
 };
 
 /// So many documents are taken from one scan; the next scan takes the next. Bounds what is held in memory.
@@ -31,6 +35,8 @@ const BATCH: usize = 1000;
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a request under way may take after the program was told to end.
 const GRACE: Duration = Duration::from_secs(8);
+/// A look into a large or slow inbox may take longer than systemd waits for a service to start.
+const START: Duration = Duration::from_secs(30);
 /// How soon an inbox that could not be read is tried again.
 const INBOX_AGAIN: Duration = Duration::from_secs(2);
 
@@ -60,7 +66,7 @@ pub struct Summary {
 }
 
 impl Engine {
-    /// Tends all inboxes. `started` is called when the first scan of each has been done.
+    /// Tends all inboxes. `started` is called when the first scan of each has been done, or takes long.
     pub async fn run(
         self: Arc<Self>,
         mode: Mode,
@@ -84,14 +90,17 @@ impl Engine {
                 queue: VecDeque::new(),
                 workers: JoinSet::new(),
                 held: HashSet::new(),
+                alarm: Alarm::default(),
+                pulse: self.pulses.get(&inbox.name).cloned().unwrap_or_default(),
                 summary: Summary::default(),
             };
             inboxes.spawn(tender.tend(Arc::clone(&first_scans)));
         }
         let all = u32::try_from(self.config.inboxes.len()).unwrap_or(u32::MAX);
         let scanned = async {
-            // The semaphore is never closed, so that the permits come.
-            first_scans.acquire_many(all).await.ok();
+            if timeout(START, first_scans.acquire_many(all)).await.is_err() {
+                warn!("not every inbox has been looked at yet; that goes on while the others are worked on");
+            }
             started();
             std::future::pending::<()>().await;
         };
@@ -148,6 +157,8 @@ struct Tender {
     workers: JoinSet<(RelPath, Result<Outcome, DeliveryError>)>,
     /// Documents that wait for a person: nothing to wait for in [`Mode::Once`].
     held: HashSet<RelPath>,
+    alarm: Alarm,
+    pulse: Pulse,
     summary: Summary,
 }
 
@@ -162,10 +173,12 @@ impl Tender {
             let wake = watcher.wake();
             let root = self.inbox.path.clone();
             let known = mounts.clone();
+            let pulse = self.pulse.clone();
+            pulse.beat(began);
             // The watch stands before the scan looks: what comes in between is seen by one or the other.
             let (kept, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
-                (watcher, pause, scan(&root))
+                (watcher, pause, scan(&root, || pulse.beat(Instant::now())))
             })
             .await
             .map_err(broken)?;
@@ -176,6 +189,7 @@ impl Tender {
                 Ok(listing) => {
                     mounts = listing.mounts.clone();
                     let found = self.settler.observe(listing, now, BATCH);
+                    self.sound(found.documents, found.oldest);
                     self.queue.extend(found.ready);
                     if matches!(self.mode, Mode::Once { .. }) && self.is_empty(found.documents) {
                         break;
@@ -208,6 +222,12 @@ impl Tender {
         loop {
             let idle = self.queue.is_empty();
             let due = until.map_or(next, |until| next.min(until)).max(quiet);
+            // While there is a queue, the next sign of life comes with the next worker that ends.
+            self.pulse.beat(if idle {
+                due
+            } else {
+                due.max(Instant::now() + self.engine.config.redox.request_timeout)
+            });
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
@@ -290,11 +310,27 @@ impl Tender {
             Err(_) => warn!("a request took too long to wait for; its delivery is taken up at the next start"),
         }
         let root = self.inbox.path.clone();
-        match tokio::task::spawn_blocking(move || scan(&root)).await.map_err(broken)? {
+        match tokio::task::spawn_blocking(move || scan(&root, || {})).await.map_err(broken)? {
             Ok(listing) => self.summary.waiting = listing.documents().len(),
             Err(_) => self.summary.unreadable.push(self.inbox.name.clone()),
         }
         Ok(self.summary)
+    }
+
+    /// One alarm an incident when documents have waited too long, whatever the reason.
+    fn sound(&mut self, waiting: usize, oldest: Option<i128>) {
+        let now = Timestamp::now().as_nanosecond();
+        let oldest = oldest.map_or(0, |since| (now - since).max(0) / 1_000_000_000);
+        let oldest = Duration::from_secs(u64::try_from(oldest).unwrap_or(u64::MAX));
+        let (inbox, minutes) = (&self.inbox.name, oldest.as_secs() / 60);
+        match self.alarm.observe(waiting, oldest, self.engine.config.delivery.alarm_after) {
+            Some(Word::Begins) => {
+                error!(%inbox, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
+            }
+            Some(Word::Grows) => warn!(%inbox, waiting, minutes, "twice as many documents wait as at the last alarm"),
+            Some(Word::Ends) => info!(%inbox, waiting, "no document has waited too long any more"),
+            None => {}
+        }
     }
 
     /// One alarm when an inbox goes, one word when it is back.
@@ -305,7 +341,13 @@ impl Tender {
             Err(error) if was => {
                 error!(%inbox, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
             }
-            Ok(_) if !was => info!(%inbox, "the inbox can be read again"),
+            Ok(_) if !was => {
+                info!(%inbox, "the inbox can be read again");
+                // They were not made at the start if the inbox was missing then.
+                if let Err(error) = filing::make(&self.inbox.done, &self.inbox.failed) {
+                    error!(%inbox, "{error}");
+                }
+            }
             _ => {}
         }
     }

@@ -6,6 +6,7 @@
 // Effects only through `effect.rs`.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod alarm;
 mod attend;
 mod channel;
 mod dispatch;
@@ -20,7 +21,7 @@ pub mod verify;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -35,6 +36,7 @@ use crate::{
     config::Config,
     document::{DeliveryId, Destination},
     ledger::{Ledger, LedgerError},
+    pulse::Pulse,
     redox::Client,
 };
 
@@ -70,6 +72,8 @@ pub struct Engine {
     jammed: Mutex<HashSet<String>>,
     /// A move failed: its document may lie where no scan sees it, half filed, so that `recover.rs` must look.
     half_filed: AtomicBool,
+    /// A sign of life of what looks into each inbox.
+    pulses: BTreeMap<String, Pulse>,
     /// Set when the ledger was rebuilt: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
 }
@@ -89,6 +93,7 @@ impl Drop for Claim<'_> {
 impl Engine {
     /// Puts the parts together. `rebuilt_at`: when the ledger was rebuilt from receipts, if it just was.
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
+        let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Pulse::default())).collect();
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
         Self {
             config,
@@ -98,6 +103,7 @@ impl Engine {
             busy: Mutex::default(),
             jammed: Mutex::default(),
             half_filed: AtomicBool::new(false),
+            pulses,
             rebuilt_at,
         }
     }
@@ -105,6 +111,12 @@ impl Engine {
     /// Why nothing is being sent to some destination at the moment, if that is so.
     pub fn trouble(&self) -> Option<Trouble> {
         self.channels.values().find_map(Channel::trouble)
+    }
+
+    /// The first inbox that has not been looked into for `limit` longer than it was to be.
+    pub fn hangs(&self, limit: Duration) -> Option<&str> {
+        let now = Instant::now();
+        self.pulses.iter().find(|(_, pulse)| pulse.overdue(now) > limit).map(|(inbox, _)| inbox.as_str())
     }
 
     fn channel(&self, item: &Item<'_>) -> &Channel {

@@ -101,7 +101,7 @@ fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), Oper
         ));
     }
     let sidecar = filing::sidecar_of(&inbox.failed, &to.path).map_err(unreadable)?;
-    let found = Found { document: to.path.clone(), id: None, sidecar };
+    let found = Found { document: to.path.clone(), id: None, device: None, sidecar };
     filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
     Ok(())
 }

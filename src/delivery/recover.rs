@@ -5,6 +5,7 @@ use std::{
     fs::File,
     path::Path,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::{
-    DeliveryError, Engine,
+    DeliveryError, Engine, age,
     attend::{Item, Step},
     steps::{self, found_by_search},
 };
@@ -25,6 +26,9 @@ use crate::{
     place::{Place, RelPath},
     redox::Failure,
 };
+
+/// A folder that has been gone for so long was removed, and not just unmounted.
+const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
 
 /// Rows read at once.
 const BATCH: usize = 1000;
@@ -135,15 +139,33 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         // The document is gone from the inbox, so this moves its sidecar, if one was left behind, and writes the note.
         Some(to) => {
             let sidecar = filing::sidecar_of(&inbox.path, place).map_err(unreadable)?;
-            filing::file(&inbox.path, folder, to, &Found { document: place.clone(), id: None, sidecar }, &note)?;
+            filing::file(
+                &inbox.path,
+                folder,
+                to,
+                &Found { document: place.clone(), id: None, device: None, sidecar },
+                &note,
+            )?;
+        }
+        // Not while its whole folder is missing: a share that is not mounted looks like that.
+        None if !folder_stands(inbox, place).map_err(unreadable)? && age(row.updated, Timestamp::now()) < LONG_GONE => {
+            return Ok(false);
         }
         // Taken away by somebody. The note says what became of it, where the document would lie.
         None => {
-            let nothing = Found { document: place.clone(), id: None, sidecar: None };
+            let nothing = Found { document: place.clone(), id: None, device: None, sidecar: None };
             filing::write_note(folder, &filing::plan(folder, place, &nothing, &note)?, &note)?;
         }
     }
     Ok(true)
+}
+
+/// Whether the patient's folder is there, or the inbox for a document that lies beside the folders.
+fn folder_stands(inbox: &Inbox, place: &RelPath) -> std::io::Result<bool> {
+    match place.first_folder() {
+        Some(folder) => effect::lies_at(&inbox.path.join(folder)),
+        None => effect::lies_at(&inbox.path),
+    }
 }
 
 /// Fills a new ledger from the receipts in done, so that nothing that was accepted is sent again. Gives back how many.

@@ -150,7 +150,7 @@ impl Audit<'_> {
 
     /// What lies in an inbox, and the rows that came from it.
     fn inbox(&mut self, inbox: &Inbox) {
-        let listing = scan(&inbox.path);
+        let listing = scan(&inbox.path, || {});
         if !listing.as_ref().is_ok_and(|listing| listing.unread.is_empty()) {
             let what = "It cannot be read, or not all of it: is it mounted, and may chartdrop read it?";
             self.report.findings.push(Finding { file: inbox.path.clone(), what: what.into() });

@@ -13,6 +13,7 @@ pub mod receipt;
 use std::{
     ffi::OsStr,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +26,14 @@ use crate::{document::Sha256, effect, place::RelPath};
 /// Why a file could not be filed. It stays where it is, and filing is tried again; nothing is sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum FilingError {
+    /// Done or failed is not there, and cannot be made.
+    #[error("the folder {} cannot be made ({error}); make it, and let chartdrop write there", folder.display())]
+    Make {
+        /// The done or failed folder.
+        folder: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// The document could not be moved.
     #[error("a finished document cannot be moved to {}: {error}", folder.display())]
     Move {
@@ -80,8 +89,18 @@ pub struct Found {
     pub document: RelPath,
     /// Its very file; `None` when any file of that name is meant.
     pub id: Option<FileId>,
+    /// The device of the folder that it lay in; `None` when nobody has looked.
+    pub device: Option<u64>,
     /// Its sidecar, beneath the inbox.
     pub sidecar: Option<RelPath>,
+}
+
+/// Makes done and failed where they are missing.
+pub fn make(done: &Path, failed: &Path) -> Result<(), FilingError> {
+    for folder in [done, failed] {
+        effect::create_dir_all(folder).map_err(|error| FilingError::Make { folder: folder.into(), error })?;
+    }
+    Ok(())
 }
 
 /// The place beneath `folder` (done or failed), like `wanted`, that is free for a document, its sidecar and its note.
@@ -94,14 +113,18 @@ pub fn plan(folder: &Path, wanted: &RelPath, found: &Found, note: &Note) -> Resu
 /// Moves document and sidecar from `inbox` to `to` beneath `folder`, then writes the note. Safe to repeat at any point.
 ///
 /// A document that is gone, or whose name has been taken by another file, is not an error: its note says what became of it.
+/// One that is gone together with its filesystem is an error: the share was unmounted, and the document comes back with it.
 /// `AlreadyExists` inside the error means that somebody took the planned place: plan again.
 pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Note) -> Result<(), FilingError> {
     let moving = |error| FilingError::Move { folder: folder.into(), error };
-    let target = folder.join(to.as_path());
-    if let Some(parent) = target.parent() {
-        effect::create_dir_all(parent).map_err(moving)?;
+    let (source, target) = (inbox.join(found.document.as_path()), folder.join(to.as_path()));
+    make_folder(folder, to).map_err(moving)?;
+    if absent(moves::rename(&source, &target, found.id)).map_err(moving)?.is_none()
+        && let Some(device) = found.device
+        && device_of(&source).map_err(moving)? != device
+    {
+        return Err(moving(io::Error::new(io::ErrorKind::NotConnected, "its share is not mounted at the moment")));
     }
-    absent(moves::rename(&inbox.join(found.document.as_path()), &target, found.id)).map_err(moving)?;
     if let Some(sidecar) = &found.sidecar {
         let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
         let target = folder.join(to.with_file_name(&name).as_path());
@@ -114,9 +137,7 @@ pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Not
 pub fn write_note(folder: &Path, to: &RelPath, note: &Note) -> Result<(), FilingError> {
     let writing = |error| FilingError::Note { folder: folder.into(), error };
     let path = folder.join(names::note(to, note.ending()).as_path());
-    if let Some(parent) = path.parent() {
-        effect::create_dir_all(parent).map_err(writing)?;
-    }
+    make_folder(folder, to).map_err(writing)?;
     let bytes = note.bytes().map_err(writing)?;
     match moves::create_whole(&path, |file| effect::write_all(file, &bytes)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -128,9 +149,7 @@ pub fn write_note(folder: &Path, to: &RelPath, note: &Note) -> Result<(), Filing
 pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Result<(), FilingError> {
     let moving = |error| FilingError::Move { folder: inbox.into(), error };
     let target = inbox.join(to.as_path());
-    if let Some(parent) = target.parent() {
-        effect::create_dir_all(parent).map_err(moving)?;
-    }
+    make_folder(inbox, to).map_err(moving)?;
     // The sidecar first: a document that settles alone would be sent without it.
     if let Some(sidecar) = &found.sidecar {
         let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
@@ -169,6 +188,25 @@ pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Option<RelPat
         }
     }
     beside(stem)
+}
+
+/// Makes the folder of `to` beneath `root`, and never the root: one that is not there is a share that is not mounted.
+fn make_folder(root: &Path, to: &RelPath) -> io::Result<()> {
+    effect::metadata(root)?;
+    match to.parent() {
+        Some(parent) => effect::create_dir_all(&root.join(parent.as_path())),
+        None => Ok(()),
+    }
+}
+
+/// The device of the nearest folder above a path that is there.
+fn device_of(path: &Path) -> io::Result<u64> {
+    for folder in path.ancestors().skip(1) {
+        if let Some(found) = absent(effect::metadata(folder))? {
+            return Ok(found.dev());
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// `None` for what is not there.

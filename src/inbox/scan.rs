@@ -40,6 +40,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Its state.
     pub stamp: Stamp,
+    /// The device of the folder it lies in.
+    pub device: u64,
 }
 
 /// What the filesystem says an entry is.
@@ -104,7 +106,8 @@ pub fn role(name: &OsStr) -> Role {
 }
 
 /// Lists an inbox. An error means that the inbox itself could not be read: that is not an empty inbox.
-pub fn scan(root: &Path) -> io::Result<Listing> {
+/// Calls `alive` at every entry: a share may hang, and a large one take long.
+pub fn scan(root: &Path, alive: impl Fn()) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let device = effect::metadata(root)?.dev();
     let mut folders = vec![(root.to_path_buf(), 0, device)];
@@ -121,6 +124,7 @@ pub fn scan(root: &Path) -> io::Result<Listing> {
             }
         };
         for child in children {
+            alive();
             let examined = child.and_then(|child| Ok((effect::entry_metadata(&child)?, child)));
             let (metadata, child) = match examined {
                 Ok(examined) => examined,
@@ -141,7 +145,7 @@ pub fn scan(root: &Path) -> io::Result<Listing> {
                     folders.push((path, depth + 1, metadata.dev()));
                 }
             } else if !is_litter && let Some(rel) = path.strip_prefix(root).ok().and_then(RelPath::new) {
-                listing.entries.insert(rel, Entry { kind: kind(&metadata), stamp: Stamp::of(&metadata) });
+                listing.entries.insert(rel, Entry { kind: kind(&metadata), stamp: Stamp::of(&metadata), device });
             }
         }
     }
@@ -216,7 +220,7 @@ mod tests {
 
     fn listing(names: &[&str]) -> Listing {
         let stamp = Stamp { dev: 0, ino: 0, size: 1, mtime: 0, ctime: 0 };
-        let entry = Entry { kind: Kind::Regular, stamp };
+        let entry = Entry { kind: Kind::Regular, stamp, device: 0 };
         let entries = names.iter().map(|name| (RelPath::new(Path::new(name)).unwrap(), entry)).collect();
         Listing { entries, ..Listing::default() }
     }

@@ -23,6 +23,8 @@ pub struct Candidate {
     pub path: RelPath,
     /// What the filesystem says it is.
     pub kind: Kind,
+    /// The device of the folder it lies in: gone when the share is.
+    pub device: u64,
     /// Its sidecar.
     pub pairing: Pairing,
     /// Since when document, sidecar and `patient.toml` have all been as they are.
@@ -77,6 +79,8 @@ pub struct Observation {
     pub next: Option<Instant>,
     /// How many documents lie in the inbox, ready or not, those handed out included.
     pub documents: usize,
+    /// The change time of the one that has lain there longest, nanoseconds since 1970.
+    pub oldest: Option<i128>,
 }
 
 impl Settler {
@@ -102,6 +106,8 @@ impl Settler {
         let mut ready = BTreeMap::new();
         for (path, pairing) in listing.documents() {
             found.documents += 1;
+            let since = listing.entries.get(path).map(|entry| entry.stamp.ctime);
+            found.oldest = found.oldest.into_iter().chain(since).min();
             if listing.unread.contains(&path.first_folder().map(OsStr::to_os_string)) {
                 continue;
             }
@@ -150,9 +156,11 @@ impl Settler {
         names.extend(patient_file.filter(|name| self.seen.contains_key(name)));
         let members: Vec<_> =
             names.into_iter().filter_map(|name| self.seen.get(&name).map(|seen| (name, *seen))).collect();
+        let entry = listing.entries.get(path)?;
         Some(Candidate {
             path: path.clone(),
-            kind: listing.entries.get(path)?.kind,
+            kind: entry.kind,
+            device: entry.device,
             pairing,
             since: members.iter().map(|(_, seen)| seen.since).max()?,
             members: members.into_iter().map(|(name, seen)| (name, seen.stamp)).collect(),
@@ -172,7 +180,8 @@ mod tests {
     }
 
     fn listing(files: &[(&str, u64)]) -> Listing {
-        let entry = |size| Entry { kind: Kind::Regular, stamp: Stamp { dev: 1, ino: 1, size, mtime: 7, ctime: 7 } };
+        let entry =
+            |size| Entry { kind: Kind::Regular, stamp: Stamp { dev: 1, ino: 1, size, mtime: 7, ctime: 7 }, device: 1 };
         let entries = files.iter().map(|(name, size)| (rel(name), entry(*size))).collect();
         Listing { entries, ..Listing::default() }
     }

@@ -2,8 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -31,6 +34,8 @@ pub struct Watcher {
     events: Option<Events>,
     /// Said once, not at every scan.
     complained: bool,
+    /// When a watch that was refused is asked for again: asking costs a look at every folder.
+    again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -39,6 +44,8 @@ struct Events {
     _watcher: RecommendedWatcher,
     /// Which folder is watched: one that was removed and made anew is silent for ever.
     root: (u64, u64),
+    /// Events were dropped, and a folder that was made then is not watched.
+    overflown: Arc<AtomicBool>,
 }
 
 impl Watcher {
@@ -51,6 +58,7 @@ impl Watcher {
             wake: Arc::default(),
             events: None,
             complained: false,
+            again: None,
         }
     }
 
@@ -82,17 +90,26 @@ impl Watcher {
         };
         let stamp = Stamp::of(&metadata);
         let root = (stamp.dev, stamp.ino);
-        if self.events.as_ref().is_none_or(|events| events.root != root) {
-            self.events = self.watch().map(|watcher| Events { _watcher: watcher, root });
+        let stands = |events: &Events| events.root == root && !events.overflown.load(Ordering::Relaxed);
+        if !self.events.as_ref().is_some_and(stands) && self.again.is_none_or(|again| again <= Instant::now()) {
+            // The old one goes first: both together may be more than the kernel allows.
+            self.events = None;
+            self.events = self.watch(root);
+            self.again = self.events.is_none().then(|| Instant::now() + RESCAN);
         }
         let inner_network = self.mode == config::Watch::Auto && mounts.iter().any(|mount| is_network(mount));
         if self.events.is_none() || inner_network { poll } else { RESCAN }
     }
 
-    fn watch(&mut self) -> Option<RecommendedWatcher> {
+    fn watch(&mut self, root: (u64, u64)) -> Option<Events> {
         let wake = Arc::clone(&self.wake);
+        let overflown = Arc::<AtomicBool>::default();
+        let lost = Arc::clone(&overflown);
         // Whatever comes, an overflow of the kernel's queue and errors included, means the same: look.
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.as_ref().is_ok_and(notify::Event::need_rescan) {
+                lost.store(true, Ordering::Relaxed);
+            }
             // Our own reading of files must not wake us.
             if !event.is_ok_and(|event| event.kind.is_access() && !event.need_rescan()) {
                 wake.notify_one();
@@ -107,7 +124,7 @@ impl Watcher {
                 if std::mem::take(&mut self.complained) {
                     info!("changes are noticed by events again");
                 }
-                Some(watcher)
+                Some(Events { _watcher: watcher, root, overflown })
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.complained, true) {

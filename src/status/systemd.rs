@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 use uuid::Uuid;
 
-use crate::{document::DeliveryId, ledger::Ledger};
+use crate::{delivery::Engine, document::DeliveryId, ledger::Ledger};
 
 /// The first scan of every inbox has been done.
 pub fn ready() {
@@ -18,16 +19,31 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Feeds the watchdog for as long as the ledger answers, twice in each of its periods.
-pub async fn feed_watchdog(ledger: Arc<dyn Ledger>, shutdown: CancellationToken) {
-    let Some(period) = sd_notify::watchdog_enabled().filter(|period| *period > Duration::ZERO) else { return };
+/// The period when systemd names none.
+const PERIOD: Duration = Duration::from_secs(60);
+/// An inbox may be silent for so many periods longer than it was to be.
+const PATIENCE: u32 = 5;
+
+/// Feeds the watchdog, twice in each of its periods, for as long as the ledger answers and no inbox hangs.
+pub async fn feed_watchdog(ledger: Arc<dyn Ledger>, engine: Arc<Engine>, shutdown: CancellationToken) {
+    let period = sd_notify::watchdog_enabled().filter(|period| *period > Duration::ZERO).unwrap_or(PERIOD);
     let mut ticks = tokio::time::interval(period / 2);
+    let mut hung = false;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if ledger.look_up(DeliveryId(Uuid::nil())).await.is_ok() {
+        let hangs = engine.hangs(period * PATIENCE);
+        match hangs {
+            Some(inbox) if !hung => {
+                error!(%inbox, "a look into this inbox does not come to an end: its share hangs; nothing is lost, the watchdog starts chartdrop again");
+            }
+            None if hung => info!("every inbox answers again"),
+            _ => {}
+        }
+        hung = hangs.is_some();
+        if !hung && ledger.look_up(DeliveryId(Uuid::nil())).await.is_ok() {
             tell(&[NotifyState::Watchdog]);
         }
     }

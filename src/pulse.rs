@@ -1,0 +1,42 @@
+//! A sign of life of something that may hang for ever, such as a look into a share whose server is gone.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Says until when silence is in order.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    /// Expected now.
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    /// Alive, and not expected to say so again before `until`.
+    pub fn beat(&self, until: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// For how long it has been silent beyond what it said.
+    pub fn overdue(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_from_when_it_was_to_end() {
+        let (pulse, now) = (Pulse::default(), Instant::now());
+        pulse.beat(now + Duration::from_secs(60));
+        assert_eq!(pulse.overdue(now + Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(pulse.overdue(now + Duration::from_secs(70)), Duration::from_secs(10));
+    }
+}
