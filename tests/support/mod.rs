@@ -46,6 +46,8 @@ pub struct Clinic {
     sandbox: Child,
     _said: BufReader<ChildStdout>,
     pub base_url: String,
+    /// Where the inbox is; done and failed are beside it.
+    pub inbox_path: String,
     /// Lines for `[[inbox]]`.
     pub inbox: String,
     /// Lines for `[delivery]`.
@@ -90,6 +92,7 @@ impl Clinic {
             sandbox,
             _said: said,
             base_url,
+            inbox_path: "inbox".into(),
             inbox: "settle = \"100ms\"\nincomplete_after = \"1s\"\n".into(),
             delivery: "retry_first = \"100ms\"\nretry_max = \"500ms\"\n".into(),
             redox: String::new(),
@@ -129,7 +132,7 @@ impl Clinic {
                 r#"
 [[inbox]]
 name = "front-desk"
-path = "inbox"
+path = "{}"
 destination = "redox-fhir-sandbox"
 {}
 [document_types]
@@ -149,7 +152,7 @@ path = "ledger"
 [status]
 socket = "control.sock"
 "#,
-                self.inbox, self.redox, self.delivery
+                self.inbox_path, self.inbox, self.redox, self.delivery
             ),
         )
     }
