@@ -8,7 +8,7 @@ use std::fs;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Clinic, PATIENT, pdf, sample};
+use support::{Clinic, PATIENT, chartdrop, pdf, sample};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
@@ -356,6 +356,29 @@ fn a_second_daemon_on_the_same_ledger_is_refused_with_words() {
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another chartdrop"), "{second:?}");
     assert!(first.is_running());
+}
+
+#[test]
+fn a_second_daemon_with_another_ledger_sends_nothing() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("create:nth=1:delay=2s");
+    let first = clinic.daemon();
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.wait_for("it is at work", || clinic.record()["creates"] == 1);
+    let other = fs::read_to_string(clinic.config()).unwrap().replace("path = \"ledger\"", "path = \"other/ledger\"");
+    let config = clinic.drop_file("other.toml", other);
+    let run = || chartdrop().args(["run", "--once", "--for", "2s", "--config"]).arg(&config).output().unwrap();
+    let output = run();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("another chartdrop delivers from this inbox"),
+        "{output:?}"
+    );
+    clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
+    first.kill();
+    clinic.drop_file("inbox/bixby/b.pdf", pdf("b"));
+    assert_eq!(run().status.code(), Some(0), "the inbox is free again");
+    assert_eq!(clinic.accepted().len(), 2);
 }
 
 #[test]

@@ -132,7 +132,9 @@ fn report(summary: &Summary, engine: &Engine) -> u8 {
         println!("Beside each rejected document in the failed folder lies a note that says why, and what to do.");
     }
     for inbox in &summary.unreadable {
-        println!("The inbox {inbox} cannot be read. Check that its folder is there and mounted.");
+        println!(
+            "The inbox {inbox} cannot be worked on. Check that its folder is there and mounted, and that no other chartdrop runs."
+        );
     }
     match engine.trouble() {
         Some(trouble) if trouble.stopped => {

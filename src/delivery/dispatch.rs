@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::Inbox,
     filing,
-    inbox::{Candidate, Listing, Settler, Watcher, scan},
+    inbox::{Candidate, Listing, Lock, Settler, Watcher, scan},
     place::RelPath,
     pulse::Pulse,
 };
@@ -165,6 +165,7 @@ struct Tender {
 impl Tender {
     async fn tend(mut self, first_scan: Arc<Semaphore>) -> Result<Summary, DeliveryError> {
         let mut watcher = Watcher::new(&self.inbox);
+        let mut lock = Lock::default();
         let mut mounts = Vec::new();
         let mut readable = true;
         let mut scans = 0_u64;
@@ -176,13 +177,14 @@ impl Tender {
             let pulse = self.pulse.clone();
             pulse.beat(began);
             // The watch stands before the scan looks: what comes in between is seen by one or the other.
-            let (kept, pause, listing) = tokio::task::spawn_blocking(move || {
+            let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
-                (watcher, pause, scan(&root, || pulse.beat(Instant::now())))
+                let listing = lock.hold(&root).and_then(|()| scan(&root, || pulse.beat(Instant::now())));
+                (watcher, lock, pause, listing)
             })
             .await
             .map_err(broken)?;
-            watcher = kept;
+            (watcher, lock) = (kept, held);
             self.report(&listing, &mut readable);
             let now = Instant::now();
             let next = match &listing {
@@ -205,7 +207,7 @@ impl Tender {
             let quiet = now + QUIET.max(2 * (now - began));
             self.work(next, quiet, &wake).await?;
         }
-        self.wind_up().await
+        self.wind_up(readable).await
     }
 
     /// Works on what is queued until it is time for the next scan.
@@ -296,7 +298,7 @@ impl Tender {
     }
 
     /// Lets what is under way come to an end, and counts what is left.
-    async fn wind_up(mut self) -> Result<Summary, DeliveryError> {
+    async fn wind_up(mut self, readable: bool) -> Result<Summary, DeliveryError> {
         self.stop.cancel();
         let end = async {
             while let Some(ended) = self.workers.join_next().await {
@@ -311,8 +313,8 @@ impl Tender {
         }
         let root = self.inbox.path.clone();
         match tokio::task::spawn_blocking(move || scan(&root, || {})).await.map_err(broken)? {
-            Ok(listing) => self.summary.waiting = listing.documents().len(),
-            Err(_) => self.summary.unreadable.push(self.inbox.name.clone()),
+            Ok(listing) if readable => self.summary.waiting = listing.documents().len(),
+            _ => self.summary.unreadable.push(self.inbox.name.clone()),
         }
         Ok(self.summary)
     }
@@ -338,6 +340,9 @@ impl Tender {
         let was = std::mem::replace(readable, listing.is_ok());
         let inbox = &self.inbox.name;
         match listing {
+            Err(error) if was && error.kind() == std::io::ErrorKind::ResourceBusy => {
+                error!(%inbox, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
+            }
             Err(error) if was => {
                 error!(%inbox, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
             }
