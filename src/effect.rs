@@ -150,6 +150,12 @@ pub fn write_all(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     of(|| file.write_all(bytes))
 }
 
+/// [`FileExt::write_all_at`].
+#[track_caller]
+pub fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    of(|| file.write_all_at(bytes, at))
+}
+
 /// [`io::copy`].
 #[track_caller]
 pub fn copy(from: &mut File, to: &mut File) -> io::Result<u64> {

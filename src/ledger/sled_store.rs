@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Begun, Delivery, Ledger, LedgerError, Query, Reply,
     folder::{Folder, io_error},
-    stamp::Stamp,
+    stamp::{Stamp, Stamped},
     trees::{Changes, Encoded, Trees},
 };
 use crate::{document::DeliveryId, effect};
@@ -186,11 +186,12 @@ struct Owner {
 
 impl Owner {
     fn open(path: &Path, sync: SyncFile) -> Result<Self, LedgerError> {
+        let stamped = Stamped::read(path)?;
         let folder = Folder::take(path)?;
         let trees = Trees::open(path)?;
         folder.expect_no_blobs()?;
         let store = trees.store()?;
-        Stamp::check(path, store, trees.sequence())?;
+        stamped.check(store, trees.sequence())?;
         let store = match store {
             Some(store) => store,
             None => {

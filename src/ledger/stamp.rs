@@ -2,7 +2,7 @@
 //! opens empty, or behind, is told from a new one.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -19,7 +19,8 @@ use crate::effect;
 
 const VERSION: u32 = 1;
 
-/// Steps that may pass before the stamp is written again: what a ledger may lose at its end unnoticed.
+/// Steps that may pass before the stamp is synced again. It is written at every step; only what the kernel has not yet
+/// carried to the disk when the power goes can be missing.
 const STEPS: u64 = 1024;
 
 /// What the stamp says.
@@ -28,7 +29,7 @@ struct Content {
     version: u32,
     /// Which ledger.
     store: Uuid,
-    /// A durable step that it has certainly made; 0 before its first row.
+    /// The last durable step that it has certainly made; 0 before its first row.
     sequence: u64,
 }
 
@@ -37,85 +38,113 @@ struct Version {
     version: u32,
 }
 
-/// The stamp of an open ledger.
+/// What lies beside a ledger before it is opened.
 #[derive(Debug)]
-pub(super) struct Stamp {
+pub(super) struct Stamped {
     path: PathBuf,
-    content: Content,
+    /// `None` without a stamp; an error for one that cannot be understood.
+    content: Option<Result<Content, serde_json::Error>>,
 }
 
-impl Stamp {
+impl Stamped {
+    /// Reads the stamp, before anything is done to the ledger.
+    ///
+    /// # Errors
+    /// [`LedgerError::Newer`] for the stamp of a later chartdrop.
+    pub(super) fn read(ledger: &Path) -> Result<Self, LedgerError> {
+        let path = stamp_path(ledger);
+        let bytes = match effect::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, content: None }),
+            bytes => bytes.map_err(io_error("read", &path))?,
+        };
+        match serde_json::from_slice::<Version>(&bytes) {
+            Ok(Version { version }) if version > VERSION => Err(LedgerError::Newer(version)),
+            _ => Ok(Self { path, content: Some(serde_json::from_slice(&bytes)) }),
+        }
+    }
+
     /// Compares the stamp with what the ledger says of itself, before anything is written into either.
     ///
     /// # Errors
     /// [`LedgerError::Lost`] when the ledger is not the one that the stamp has seen, or lies behind it.
-    pub(super) fn check(ledger: &Path, store: Option<Uuid>, sequence: u64) -> Result<(), LedgerError> {
-        let path = stamp_path(ledger);
-        let bytes = match effect::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            bytes => bytes.map_err(io_error("read", &path))?,
-        };
-        let version = serde_json::from_slice::<Version>(&bytes).map(|stamp| stamp.version);
-        if let Ok(version) = version
-            && version > VERSION
-        {
-            return Err(LedgerError::Newer(version));
-        }
+    pub(super) fn check(&self, store: Option<Uuid>, sequence: u64) -> Result<(), LedgerError> {
+        let path = self.path.display();
         let lost = |text: String| Err(LedgerError::Lost(text));
-        match serde_json::from_slice::<Content>(&bytes) {
-            Ok(stamp) if stamp.sequence == 0 => Ok(()),
-            Ok(stamp) if Some(stamp.store) != store => match store {
-                None => lost(format!("it opened empty, and {} says that it held rows", path.display())),
-                Some(_) => lost(format!("{} belongs to another ledger", path.display())),
+        match &self.content {
+            Some(Ok(stamp)) if stamp.sequence == 0 => Ok(()),
+            Some(Ok(stamp)) if Some(stamp.store) != store => match store {
+                None => lost(format!("it opened empty, and {path} says that it held rows")),
+                Some(_) => lost(format!("{path} belongs to another ledger")),
             },
-            Ok(stamp) if stamp.sequence > sequence => lost(format!(
-                "it ends at step {sequence}, and {} says that it was at step {}",
-                path.display(),
-                stamp.sequence
-            )),
-            Err(_) if sequence == 0 => lost(format!("it opened empty beside {}, which cannot be read", path.display())),
-            Ok(_) | Err(_) => Ok(()),
+            Some(Ok(stamp)) if stamp.sequence > sequence => {
+                lost(format!("it ends at step {sequence}, and {path} says that it was at step {}", stamp.sequence))
+            }
+            Some(Err(_)) if sequence == 0 => lost(format!("it opened empty beside {path}, which cannot be read")),
+            Some(_) | None => Ok(()),
         }
     }
+}
 
-    /// Writes the stamp of a ledger that passed [`Stamp::check`].
+/// The stamp of an open ledger.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    path: PathBuf,
+    file: File,
+    content: Content,
+    /// The step that is on the disk for certain.
+    synced: u64,
+}
+
+impl Stamp {
+    /// Writes the stamp of a ledger that passed [`Stamped::check`].
     pub(super) fn write(ledger: &Path, store: Uuid, sequence: u64) -> Result<Self, LedgerError> {
-        let stamp = Self { path: stamp_path(ledger), content: Content { version: VERSION, store, sequence } };
-        stamp.save()?;
-        Ok(stamp)
-    }
-
-    /// Takes note of a step that is durable: at once for the first, then more and more rarely.
-    pub(super) fn follow(&mut self, sequence: u64) -> Result<(), LedgerError> {
-        let stamped = self.content.sequence;
-        if sequence >= stamped.saturating_mul(2).min(stamped.saturating_add(STEPS)) {
-            self.catch_up(sequence)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Writes the stamp unless it says so already.
-    pub(super) fn catch_up(&mut self, sequence: u64) -> Result<(), LedgerError> {
-        if sequence == self.content.sequence {
-            return Ok(());
-        }
-        self.content.sequence = sequence;
-        self.save()
-    }
-
-    fn save(&self) -> Result<(), LedgerError> {
-        let new = self.path.with_added_extension("new");
+        let path = stamp_path(ledger);
+        let content = Content { version: VERSION, store, sequence };
+        let new = path.with_added_extension("new");
         let save = || {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
             let mut file = effect::open_with(&options, &new)?;
-            effect::write_all(&mut file, &serde_json::to_vec(&self.content)?)?;
+            effect::write_all(&mut file, &serde_json::to_vec(&content)?)?;
             effect::sync(&file)?;
-            effect::rename_over(&new, &self.path)?;
-            sync_parent(&self.path)
+            effect::rename_over(&new, &path)?;
+            sync_parent(&path)?;
+            Ok(file)
         };
-        save().map_err(io_error("write", &self.path))
+        let file = save().map_err(io_error("write", &path))?;
+        Ok(Self { path, file, content, synced: sequence })
+    }
+
+    /// Takes note of a step that is durable. The kernel has it at once, which outlives this process; the disk has it at
+    /// once for the first step, then more and more rarely, for a sync costs as much as the step itself.
+    pub(super) fn follow(&mut self, sequence: u64) -> Result<(), LedgerError> {
+        self.put(sequence)?;
+        if sequence >= self.synced.saturating_mul(2).min(self.synced.saturating_add(STEPS)) {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the last step durable here as well.
+    pub(super) fn catch_up(&mut self, sequence: u64) -> Result<(), LedgerError> {
+        if sequence == self.synced {
+            return Ok(());
+        }
+        self.put(sequence)?;
+        self.sync()
+    }
+
+    /// In place: numbers that grow never make the text shorter, and it is far smaller than what a disk writes as one.
+    fn put(&mut self, sequence: u64) -> Result<(), LedgerError> {
+        self.content.sequence = sequence;
+        let put = || effect::write_all_at(&self.file, &serde_json::to_vec(&self.content)?, 0);
+        put().map_err(io_error("write", &self.path))
+    }
+
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        effect::sync(&self.file).map_err(io_error("sync", &self.path))?;
+        self.synced = self.content.sequence;
+        Ok(())
     }
 }
 
@@ -124,7 +153,7 @@ mod tests {
     use super::*;
 
     fn check(ledger: &Path, store: Option<Uuid>, sequence: u64) -> &'static str {
-        match Stamp::check(ledger, store, sequence) {
+        match Stamped::read(ledger).and_then(|stamped| stamped.check(store, sequence)) {
             Ok(()) => "ok",
             Err(LedgerError::Lost(_)) => "lost",
             Err(LedgerError::Newer(_)) => "newer",
@@ -159,19 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn the_stamp_is_written_ever_more_rarely_but_at_once_for_the_first_row() {
+    fn every_step_is_on_the_stamp_and_the_first_one_is_synced_at_once() {
         let root = tempfile::tempdir().unwrap();
         let ledger = root.path().join("ledger");
         let mut stamp = Stamp::write(&ledger, Uuid::from_u128(1), 0).unwrap();
-        let mut written = Vec::new();
+        let mut synced = Vec::new();
         for sequence in 1..=4000 {
             stamp.follow(sequence).unwrap();
-            let bytes = std::fs::read(stamp_path(&ledger)).unwrap();
-            let content: Content = serde_json::from_slice(&bytes).unwrap();
-            if content.sequence == sequence {
-                written.push(sequence);
+            let content: Content = serde_json::from_slice(&std::fs::read(stamp_path(&ledger)).unwrap()).unwrap();
+            assert_eq!(content.sequence, sequence);
+            if stamp.synced == sequence {
+                synced.push(sequence);
             }
         }
-        assert_eq!(written, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3072]);
+        assert_eq!(synced, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3072]);
     }
 }
