@@ -55,11 +55,37 @@ impl Trees {
             Ok(u64::from_be_bytes(bytes))
         })?;
         let trees = Self { db, rows, index, meta, sequence };
-        let (rows, places) = (count(&trees.rows)?, count(&trees.index)?);
-        if rows != places {
-            return Err(LedgerError::Lost(format!("it has {rows} rows, and places for {places}")));
-        }
+        trees.check()?;
         Ok(trees)
+    }
+
+    /// Every row is read, is what its key says, and stands where the index says; and the index holds nothing else. A row
+    /// of a newer chartdrop is said before any damage: that ledger is to be left alone.
+    fn check(&self) -> Result<(), LedgerError> {
+        let (mut rows, mut damage) = (0, None);
+        for pair in self.rows.iter() {
+            let (id, bytes) = pair.map_err(sled_error)?;
+            rows += 1;
+            let sound = Delivery::decode(&bytes).and_then(|row| {
+                let stands = step(|| self.index.contains_key(position(&row)))?;
+                if row.id().0.as_bytes()[..] == *id && stands {
+                    Ok(())
+                } else {
+                    Err(damaged("is out of place", row.id()))
+                }
+            });
+            match sound {
+                Ok(()) => {}
+                Err(LedgerError::Damaged(what)) => drop(damage.get_or_insert(what)),
+                Err(error) => return Err(error),
+            }
+        }
+        let places = count(&self.index)?;
+        match damage {
+            Some(what) => Err(LedgerError::Lost(what)),
+            None if rows != places => Err(LedgerError::Lost(format!("it has {rows} rows, and places for {places}"))),
+            None => Ok(()),
+        }
     }
 
     /// How many transactions this ledger has seen.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{super::contract::row, *};
-use crate::ledger::{Reason, Rejected, Stage, folder::stamp_path};
+use crate::ledger::{Queued, Reason, Rejected, Stage, folder::stamp_path};
 
 struct Disk {
     _root: tempfile::TempDir,
@@ -310,23 +310,30 @@ async fn rows_of_the_greatest_length_never_leave_the_one_file_that_is_synced() {
 
 #[tokio::test]
 async fn a_row_that_is_not_what_it_should_be_is_never_believed() {
-    let disk = Disk::filled(3).await;
-    {
-        let db = sled::open(&disk.ledger).unwrap();
-        let rows = db.open_tree("rows").unwrap();
-        let id = |n| row(n).id().0.into_bytes();
-        let other = rows.get(id(1)).unwrap().unwrap();
-        rows.insert(id(0), other).unwrap();
-        rows.insert(id(2), br#"{"v":999,"row":{"anything":1}}"#).unwrap();
-        db.flush().unwrap();
+    type Damage = fn(&sled::Tree);
+    fn id(n: u64) -> [u8; 16] {
+        row(n).id().0.into_bytes()
     }
-    let ledger = disk.open().unwrap();
-    assert!(matches!(error(ledger.look_up(row(0).id()).await), LedgerError::Damaged(_)));
-    assert!(matches!(error(ledger.begin(row(0)).await), LedgerError::Damaged(_)));
-    assert!(matches!(
-        error(ledger.list(Query::Open { limit: 9 }).await),
-        LedgerError::Damaged(_) | LedgerError::Newer(999)
-    ));
-    assert!(matches!(error(ledger.look_up(row(2).id()).await), LedgerError::Newer(999)));
-    assert!(ledger.look_up(row(1).id()).await.unwrap().is_some(), "the others can still be read");
+    let damages: [(&str, Damage); 3] = [
+        ("another's row", |rows| drop(rows.insert(id(0), rows.get(id(1)).unwrap().unwrap()).unwrap())),
+        ("no row", |rows| drop(rows.insert(id(0), b"{}").unwrap())),
+        ("a row that has gone on, and its place has not", |rows| {
+            let later =
+                Delivery { stage: Stage::Queued(Queued { due: Timestamp::MAX, ..Queued::default() }), ..row(0) };
+            drop(rows.insert(id(0), later.encode().unwrap()).unwrap());
+        }),
+    ];
+    for (what, damage) in damages {
+        let disk = Disk::filled(3).await;
+        let change = |change: Damage| {
+            let db = sled::open(&disk.ledger).unwrap();
+            change(&db.open_tree("rows").unwrap());
+            db.flush().unwrap();
+        };
+        change(damage);
+        assert!(matches!(error(disk.open()), LedgerError::Lost(_)), "{what}");
+        // Whatever else is wrong: a ledger that a newer version has written to is that one's to mend.
+        change(|rows| drop(rows.insert(id(2), br#"{"v":999,"row":{"anything":1}}"#).unwrap()));
+        assert!(matches!(error(disk.open()), LedgerError::Newer(999)), "{what}");
+    }
 }
