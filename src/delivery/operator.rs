@@ -27,9 +27,11 @@ pub enum OperatorError {
 pub async fn retry(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
     let now = Timestamp::now();
     let queued = Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message: None };
+    // Nobody waits for the answer of one that was being sent when chartdrop was ended.
+    let uncertain = row.uncertain + u32::from(matches!(row.stage, Stage::Sending(_)));
     let words = match &row.stage {
         Stage::Queued(waiting) => {
-            let stage = Stage::Queued(Queued { due: now, since: now, ..waiting.clone() });
+            let stage = Stage::Queued(Queued { due: now, since: now, why: String::new(), ..waiting.clone() });
             ledger.advance(Delivery { stage, updated: now, ..row }).await?;
             return Ok("It will be tried as soon as chartdrop runs.");
         }
@@ -46,7 +48,7 @@ pub async fn retry(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Resul
             return Err(OperatorError::Refused("It is just being filed; chartdrop ends that when it runs."));
         }
     };
-    ledger.advance(Delivery { stage: Stage::Queued(queued), first_seen: now, updated: now, ..row }).await?;
+    ledger.advance(Delivery { stage: Stage::Queued(queued), first_seen: now, updated: now, uncertain, ..row }).await?;
     Ok(words)
 }
 
