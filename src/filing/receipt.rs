@@ -61,9 +61,14 @@ impl Receipt {
                 row.place.path
             ),
             (Status::Accepted, 0) => format!("Accepted by Redox on {at}."),
+            (Status::Accepted, _) if row.sends == 1 => {
+                format!(
+                    "Accepted by Redox on {at}. It was sent once; its answer was lost, and asking showed that it had arrived."
+                )
+            }
             (Status::Accepted, uncertain) => format!(
                 "Accepted by Redox on {at}. It was sent {} times, because {uncertain} of them got no certain answer; \
-                 all were the same message, but the chart may show the document more than once.",
+                 the chart may show the document more than once.",
                 row.sends
             ),
         };
