@@ -73,6 +73,7 @@ struct View {
 impl View {
     fn of(row: &Delivery) -> Self {
         let (stage, why) = match &row.stage {
+            Stage::Queued(queued) if queued.due == jiff::Timestamp::MAX => ("held", queued.why.clone()),
             Stage::Queued(queued) => ("queued", queued.why.clone()),
             Stage::Sending(_) => ("sending", String::new()),
             Stage::Unknown(unknown) if unknown.due.is_none() => ("held", unknown.why.clone()),

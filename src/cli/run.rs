@@ -45,7 +45,15 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
     }
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
-    let (ledger, rebuilt_at) = delivery::open_ledger(&config).await?;
+    let (ledger, rebuilt_at) = match delivery::open_ledger(&config).await {
+        Ok(opened) => opened,
+        // A full disk, a share that is not mounted yet: systemd is to try again, which it does not after COULD_NOT_WORK.
+        Err(failed) if failed.may_pass() && !args.once => {
+            error!("chartdrop cannot start: {failed}");
+            return Ok(NOT_ALL);
+        }
+        Err(failed) => return Err(failed.into()),
+    };
     let mode = match args.once {
         true => Mode::Once { until: Instant::now() + args.for_.get() },
         false => Mode::Forever,

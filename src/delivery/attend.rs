@@ -123,7 +123,7 @@ impl Engine {
 
     async fn deliver(&self, place: Place, ready: &Ready, item: Item<'_>) -> Result<Outcome, DeliveryError> {
         let now = Timestamp::now();
-        let fresh = Delivery {
+        let mut fresh = Delivery {
             key: key(item.inbox, ready),
             revision: 0,
             place: place.clone(),
@@ -134,18 +134,29 @@ impl Engine {
             uncertain: 0,
             stage: Stage::Queued(queued(now)),
         };
-        let row = match self.ledger.begin(fresh).await? {
-            Begun::New(row) if self.is_older_than_the_ledger(item.candidate) => match self.doubt(row, &item).await? {
-                Step::Next(row) => *row,
-                Step::Stop(outcome) => return Ok(outcome),
-            },
+        if let Some(at) = self.rebuilt_at.filter(|_| self.is_older_than_the_ledger(item.candidate)) {
+            fresh.updated = at;
+        }
+        let begun = self.ledger.begin(fresh).await?;
+        let (Begun::New(standing) | Begun::Existing(standing)) = &begun;
+        let doubted = Some(standing.updated).filter(|_| self.is_in_doubt(standing, item.candidate));
+        let row = match begun {
             Begun::New(row) => row,
             Begun::Existing(row) => match met_again(row, &place, ready, now) {
                 Met::Go(row) => *row,
-                Met::Changed(row) => self.ledger.advance(*row).await?,
+                Met::Changed(row) => self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?,
                 Met::Duplicate(row) => return self.file_duplicate(&row, item).await,
                 Met::Refused(reason) => return self.refuse(place, *reason, item).await,
             },
+        };
+        let row = match row.stage.clone() {
+            Stage::Queued(queued) if doubted.is_some() && queued.due <= now => {
+                match self.doubt(row, queued, &item).await? {
+                    Step::Next(row) => *row,
+                    Step::Stop(outcome) => return Ok(outcome),
+                }
+            }
+            _ => row,
         };
         self.proceed(row, item).await
     }

@@ -11,6 +11,7 @@ mod attend;
 mod channel;
 mod dispatch;
 pub mod operator;
+mod rebuild;
 mod recover;
 mod retry;
 mod steps;
@@ -30,7 +31,7 @@ use attend::Item;
 use channel::Channel;
 pub use channel::Trouble;
 pub use dispatch::{Mode, Summary};
-pub use recover::open_ledger;
+pub use rebuild::open_ledger;
 
 use crate::{
     config::Config,
@@ -46,13 +47,21 @@ pub enum DeliveryError {
     /// The record of what was sent is not to be relied on.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The ledger was lost and cannot be built again from the receipts.
-    #[error("the ledger is gone, and the receipts in {} cannot all be read: {why}. Without them documents would be sent again; mend or move them, and start again", folder.display())]
+    /// The ledger was lost, and a folder that says what was sent cannot be read.
+    #[error("the ledger has lost rows, and cannot be built again while {} cannot be read: {why}. Nothing is lost, and nothing is sent until then; is its share mounted?", folder.display())]
     Rebuild {
-        /// The done folder.
+        /// An inbox, done or failed.
         folder: std::path::PathBuf,
         /// Why not.
         why: String,
+    },
+    /// The ledger was lost, and some receipts do not say any more what was sent.
+    #[error("the ledger has lost rows, and {count} of the receipts that it is built again from cannot be read. Nothing is lost, and nothing is sent until then. {} lists them: put each back from a backup, or move it out of the done folder together with its document (which would then be sent again if somebody dropped it again), and start chartdrop", list.display())]
+    Unreadable {
+        /// How many.
+        count: usize,
+        /// A file with their names.
+        list: std::path::PathBuf,
     },
     /// A part of the program ended without saying why.
     #[error("a part of chartdrop ended unexpectedly ({0}); nothing is lost, start it again")]
@@ -74,7 +83,7 @@ pub struct Engine {
     half_filed: AtomicBool,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Pulse>,
-    /// Set when the ledger was rebuilt: what was in the inboxes then may have been sent just before it was lost.
+    /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
 }
 
@@ -91,7 +100,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Engine {
-    /// Puts the parts together. `rebuilt_at`: when the ledger was rebuilt from receipts, if it just was.
+    /// Puts the parts together. `rebuilt_at`: when the ledger was built again, if it ever was.
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
         let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Pulse::default())).collect();
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
@@ -140,6 +149,13 @@ impl Engine {
 /// `moment + pause`, as far as timestamps go.
 fn after(moment: Timestamp, pause: Duration) -> Timestamp {
     moment.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+impl DeliveryError {
+    /// Whether it may pass by itself, so that it is worth while to start again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Io(_) | LedgerError::InUse) | Self::Rebuild { .. })
+    }
 }
 
 /// How long ago, never negative.

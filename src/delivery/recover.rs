@@ -1,37 +1,31 @@
-//! What is mended before intake begins: filing that a crash cut short, and a ledger that was lost.
+//! What is taken up again: filing that a crash cut short, and what a ledger that was lost leaves in doubt.
 
 use std::{
-    collections::HashMap,
-    fs::File,
     path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    DeliveryError, Engine, age,
-    attend::{Item, Step},
-    steps::{self, found_by_search},
+    DeliveryError, Engine, after, age,
+    attend::{HELD, Item, Outcome, Step, Waiting, wait},
+    steps::{self, MOST_SEARCHES, found_by_search},
 };
 use crate::{
-    config::{Config, Inbox, OnUnknown},
+    config::{Inbox, OnUnknown},
     effect,
-    filing::{self, FilingError, Found, receipt::Receipt},
+    filing::{self, FilingError, Found},
     inbox::Candidate,
-    ledger::{Accepted, Delivery, Filing, Ledger, LedgerError, Query, Reason, SledLedger, Stage, move_aside},
-    place::{Place, RelPath},
+    ledger::{Delivery, Query, Queued, Stage},
+    place::RelPath,
     redox::Failure,
 };
 
 /// A folder that has been gone for so long was removed, and not just unmounted.
 const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
-
-/// Rows read at once.
-const BATCH: usize = 1000;
 
 impl Engine {
     /// Ends the filing of every document that was moved and not yet marked. One that still lies in its inbox is left to
@@ -77,35 +71,55 @@ impl Engine {
         }
     }
 
-    /// Whether a file lay in its inbox when the ledger was lost: it may have been sent just before.
+    /// Whether a file lay in its inbox when the ledger was lost.
     pub(super) fn is_older_than_the_ledger(&self, candidate: &Candidate) -> bool {
         self.rebuilt_at.is_some_and(|at| candidate.stamp().ctime < at.as_nanosecond())
     }
 
-    /// A document that may have been sent by a ledger that is lost: an unknown outcome whose message is lost too.
-    pub(super) async fn doubt(&self, row: Delivery, item: &Item<'_>) -> Result<Step, DeliveryError> {
-        let uncertain = row.uncertain + 1;
-        let row = Delivery { uncertain, ..row };
+    /// Whether a document may have been sent by a ledger that was lost: it lay in its inbox then, and what the ledger says of
+    /// its delivery is no newer.
+    pub(super) fn is_in_doubt(&self, row: &Delivery, candidate: &Candidate) -> bool {
+        self.is_older_than_the_ledger(candidate) && self.rebuilt_at.is_some_and(|at| row.updated <= at)
+    }
+
+    /// A queued document that may have been sent by a ledger that was lost: an unknown outcome whose message is lost too.
+    /// Until that is settled, or counted, the row stays as old as it was.
+    pub(super) async fn doubt(&self, row: Delivery, queued: Queued, item: &Item<'_>) -> Result<Step, DeliveryError> {
+        let counted = Delivery { sends: row.sends + 1, uncertain: row.uncertain + 1, ..row.clone() };
         match self.config.delivery.on_unknown {
-            OnUnknown::Resend => Ok(Step::Next(Box::new(self.ledger.advance(row).await?))),
-            OnUnknown::Search => match self.client.search(&item.inbox.slug, row.id()).await {
-                Ok(true) => self.accept(row, None, found_by_search(), item).await,
-                Ok(false) => Ok(Step::Next(Box::new(self.ledger.advance(row).await?))),
-                Err(failure) => self.give_back(row, &failure).await,
-            },
-            OnUnknown::Hold => self.give_back(row, &Failure::Unknown { why: String::new() }).await,
+            OnUnknown::Resend => Ok(Step::Next(Box::new(self.write(counted, Stage::Queued(queued)).await?))),
+            OnUnknown::Hold => self.hold_in_doubt(counted, queued).await,
+            OnUnknown::Search => {
+                let _pass = match self.channel(item).admit(Instant::now()) {
+                    Ok(pass) => pass,
+                    Err(until) => return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel })),
+                };
+                match self.client.search(&item.inbox.slug, row.id()).await {
+                    Ok(true) => self.accept(counted, None, found_by_search(), item).await,
+                    Ok(false) if queued.attempts + 1 >= MOST_SEARCHES => {
+                        let queued = Queued { attempts: 0, ..queued };
+                        Ok(Step::Next(Box::new(self.write(counted, Stage::Queued(queued)).await?)))
+                    }
+                    Err(Failure::Rejected { .. } | Failure::Stop { .. } | Failure::TooLarge) => {
+                        self.hold_in_doubt(counted, queued).await
+                    }
+                    Ok(false) | Err(_) => {
+                        let pause = self.pause(queued.attempts);
+                        let due = after(Timestamp::now(), pause);
+                        let stage = Stage::Queued(Queued { attempts: queued.attempts + 1, due, ..queued });
+                        self.ledger.advance(Delivery { stage, ..row }).await?;
+                        Ok(Step::Stop(wait(pause, Waiting::Retry)))
+                    }
+                }
+            }
         }
     }
 
-    async fn give_back(&self, row: Delivery, failure: &Failure) -> Result<Step, DeliveryError> {
-        warn!(delivery = %row.id(), "it may have been sent before the ledger was lost ({failure})");
-        let reason = Reason {
-            code: "ledger-lost".into(),
-            what: "chartdrop's own record of what it sent was lost while this document was in the inbox, so nobody can tell whether it was sent just before.".into(),
-            todo: "Look into the patient's chart. If the document is there, delete this file. If it is not, move it (and its sidecar) back into the patient's folder in the inbox.".into(),
-            maybe_sent: true,
-        };
-        self.reject(row, reason, None).await
+    async fn hold_in_doubt(&self, row: Delivery, queued: Queued) -> Result<Step, DeliveryError> {
+        warn!(delivery = %row.id(), "held: it may have been sent before the ledger was lost, and a person must decide");
+        let why = "It may have been sent before the ledger was lost. If the chart has it, delete the file; if not, release it.";
+        self.write(row, Stage::Queued(Queued { due: Timestamp::MAX, why: why.into(), ..queued })).await?;
+        Ok(Step::Stop(wait(HELD, Waiting::Held)))
     }
 }
 
@@ -166,123 +180,4 @@ fn folder_stands(inbox: &Inbox, place: &RelPath) -> std::io::Result<bool> {
         Some(folder) => effect::lies_at(&inbox.path.join(folder)),
         None => effect::lies_at(&inbox.path),
     }
-}
-
-/// Fills a new ledger from the receipts in done, so that nothing that was accepted is sent again. Gives back how many.
-///
-/// # Errors
-/// A done folder that cannot be read, or a receipt that cannot: what it says would be forgotten.
-pub async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, DeliveryError> {
-    let mut rows = HashMap::new();
-    for inbox in &config.inboxes {
-        for row in receipts(inbox)? {
-            rows.entry(row.id()).or_insert(row);
-        }
-    }
-    let count = rows.len();
-    let mut rows = rows.into_values();
-    loop {
-        let batch: Vec<_> = rows.by_ref().take(BATCH).map(|row| ledger.begin(row)).collect();
-        if batch.is_empty() {
-            return Ok(count);
-        }
-        for begun in futures_util::future::join_all(batch).await {
-            begun?;
-        }
-    }
-}
-
-fn receipts(inbox: &Inbox) -> Result<Vec<Delivery>, DeliveryError> {
-    let cannot = |why: String| DeliveryError::Rebuild { folder: inbox.done.clone(), why };
-    match filing::receipts(&inbox.done) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(cannot(error.to_string())),
-        Ok((_, unreadable)) if unreadable > 0 => Err(cannot(format!("{unreadable} of them cannot be read"))),
-        Ok((found, _)) => Ok(found.into_iter().map(|(path, receipt)| row(inbox, path, receipt)).collect()),
-    }
-}
-
-fn row(inbox: &Inbox, path: RelPath, receipt: Receipt) -> Delivery {
-    let place = Place { inbox: inbox.name.clone(), path };
-    let at = receipt.accepted_at;
-    let filing = Filing { to: Some(place.clone()), filed: Some(at) };
-    let mut row = Delivery {
-        key: receipt.key,
-        revision: 0,
-        place,
-        first_seen: at,
-        updated: at,
-        document: Some(receipt.document),
-        sends: receipt.sends,
-        uncertain: receipt.uncertain,
-        stage: Stage::Accepted(Accepted { at, message: None, answer: receipt.answer, filing }),
-    };
-    row.shrink();
-    row
-}
-
-/// What is known of a rebuilt ledger; a file beside it, so that a rebuild that was cut short is begun again.
-#[derive(Serialize, Deserialize)]
-struct Rebuilt {
-    at: Timestamp,
-    done: bool,
-}
-
-/// Opens the ledger. One that is lost is moved aside, and built again from the receipts before anything is sent; then
-/// comes back when that was, since what lay in the inboxes then may have been sent already.
-pub async fn open_ledger(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Timestamp>), DeliveryError> {
-    let marker = config.ledger.with_extension("rebuilt.json");
-    let (ledger, lost) = match SledLedger::open(&config.ledger) {
-        Ok(ledger) => (ledger, false),
-        Err(LedgerError::Lost(why)) => {
-            let aside = move_aside(&config.ledger, Timestamp::now())?;
-            error!(
-                "the ledger has lost its rows ({why}); it was moved to {} and is built again from the receipts",
-                aside.display()
-            );
-            (SledLedger::open(&config.ledger)?, true)
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let earlier = read_marker(&marker)?;
-    let receipts = || {
-        config
-            .inboxes
-            .iter()
-            .any(|inbox| filing::receipts(&inbox.done).is_ok_and(|(found, bad)| bad > 0 || !found.is_empty()))
-    };
-    let unfinished = earlier.as_ref().is_some_and(|rebuilt| !rebuilt.done);
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    let is_empty = [Query::Open { limit: 1 }, Query::Unfiled { limit: 1 }, Query::History { limit: 1 }];
-    let mut rows = 0;
-    for query in is_empty {
-        rows += ledger.list(query).await?.len();
-    }
-    if !(lost || unfinished || (rows == 0 && receipts())) {
-        return Ok((ledger, earlier.map(|rebuilt| rebuilt.at)));
-    }
-    let at = Timestamp::now();
-    write_marker(&marker, &Rebuilt { at, done: false })?;
-    let count = rebuild(config, ledger.as_ref()).await?;
-    write_marker(&marker, &Rebuilt { at, done: true })?;
-    warn!(count, "the ledger was built again from the receipts in done");
-    Ok((ledger, Some(at)))
-}
-
-fn read_marker(path: &Path) -> Result<Option<Rebuilt>, LedgerError> {
-    match effect::read(path) {
-        // Half-written or garbled: the rebuild was cut short.
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Rebuilt { at: Timestamp::now(), done: false }))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LedgerError::Io(error.to_string())),
-    }
-}
-
-fn write_marker(path: &Path, rebuilt: &Rebuilt) -> Result<(), LedgerError> {
-    let write = || -> std::io::Result<()> {
-        let mut file = effect::open_with(File::options().write(true).create(true).truncate(true), path)?;
-        effect::write_all(&mut file, &serde_json::to_vec(rebuilt)?)?;
-        effect::sync(&file)
-    };
-    write().map_err(|error| LedgerError::Io(error.to_string()))
 }

@@ -31,14 +31,14 @@ use crate::{
 /// A message without a settling answer is sent so often again, byte for byte; then a person decides.
 const MOST_RESENDS: u32 = 3;
 /// So often the destination is asked whether it has the document, before that counts as a no.
-const MOST_SEARCHES: u32 = 3;
+pub(super) const MOST_SEARCHES: u32 = 3;
 /// How soon a document that changed under our hands is looked at again.
 const AFRESH: Duration = Duration::from_secs(1);
 /// How soon a move to done or failed that did not work is tried again.
 const FILE_AGAIN: Duration = Duration::from_secs(15);
 
 impl Engine {
-    async fn write(&self, row: Delivery, stage: Stage) -> Result<Delivery, DeliveryError> {
+    pub(super) async fn write(&self, row: Delivery, stage: Stage) -> Result<Delivery, DeliveryError> {
         let mut row = Delivery { updated: Timestamp::now(), stage, ..row };
         row.slim();
         Ok(self.ledger.advance(row).await?)
@@ -452,7 +452,7 @@ pub(super) fn note(row: &Delivery) -> Option<Note> {
         Stage::Accepted(accepted) => {
             Receipt::of(row, accepted, Status::Accepted).map(|receipt| Note::Receipt(Box::new(receipt)))
         }
-        Stage::Rejected(rejected) => Some(Note::Reason(reason::text(&rejected.reason, row.id(), rejected.at))),
+        Stage::Rejected(rejected) => Some(Note::Reason(reason::text(row, rejected))),
         Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => None,
     }
 }

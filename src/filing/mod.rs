@@ -7,6 +7,7 @@
 
 mod moves;
 mod names;
+pub mod notes;
 pub mod reason;
 pub mod receipt;
 
@@ -239,28 +240,6 @@ pub fn lies_at(folder: &Path, to: &RelPath, sha256: Sha256) -> io::Result<bool> 
             n => context.update(&buffer[..n]),
         }
     }
-}
-
-/// Every receipt beneath a done folder that can be read, with the place of its document; and how many could not be.
-pub fn receipts(done: &Path) -> io::Result<(Vec<(RelPath, Receipt)>, usize)> {
-    let (mut found, mut unreadable) = (Vec::new(), 0);
-    let mut folders = vec![done.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in effect::read_dir(&folder)? {
-            let entry = entry?;
-            let path = entry.path();
-            if entry.file_type()?.is_dir() {
-                folders.push(path);
-            } else if let Some(document) = path.to_str().and_then(|path| path.strip_suffix(receipt::ENDING)) {
-                let rel = Path::new(document).strip_prefix(done).ok().and_then(RelPath::new);
-                match (rel, effect::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())) {
-                    (Some(rel), Some(receipt)) => found.push((rel, receipt)),
-                    _ => unreadable += 1,
-                }
-            }
-        }
-    }
-    Ok((found, unreadable))
 }
 
 /// Shows that a folder can be filed into: writes, renames and removes a file there.

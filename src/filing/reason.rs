@@ -1,8 +1,12 @@
 //! The note beside every failed file: what happened, that nothing is lost, and what to do, for whoever dropped it.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::{document::DeliveryId, ledger::Reason};
+use crate::{
+    document::Key,
+    ledger::{Delivery, Rejected},
+};
 
 /// What a reason's name adds to its document's.
 pub const ENDING: &str = ".reason.txt";
@@ -10,8 +14,34 @@ pub const ENDING: &str = ".reason.txt";
 /// Width at which lines are broken.
 const WIDTH: usize = 78;
 
+/// The last line of a note, for chartdrop itself: enough to know a rejected document again, even when the ledger is lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The form of this line.
+    pub version: u32,
+    /// What makes it this delivery.
+    pub key: Key,
+    /// Why, as a fixed word.
+    pub code: String,
+    /// Whether the message may have arrived all the same.
+    pub maybe_sent: bool,
+    /// How often the message was sent.
+    pub sends: u32,
+    /// How many of these were left without an answer that settles anything.
+    pub uncertain: u32,
+    /// When it was rejected.
+    pub at: Timestamp,
+}
+
+/// The record in a note's text; `None` for an older note, and for one that somebody wrote in.
+pub fn record(text: &[u8]) -> Option<Record> {
+    let last = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+    serde_json::from_slice(last).ok()
+}
+
 /// The whole text.
-pub fn text(reason: &Reason, id: DeliveryId, at: Timestamp) -> String {
+pub fn text(row: &Delivery, rejected: &Rejected) -> String {
+    let (reason, id, at) = (&rejected.reason, row.id(), rejected.at);
     let (heading, again) = if reason.maybe_sent {
         (
             "THIS DOCUMENT MAY OR MAY NOT HAVE ARRIVED.",
@@ -26,11 +56,24 @@ pub fn text(reason: &Reason, id: DeliveryId, at: Timestamp) -> String {
         ("Is anything lost?", "No. The document lies next to this note, unchanged."),
         ("What to do", reason.todo.as_str()),
         ("Is it safe to try again?", again),
-        ("Who can help", "The person who looks after chartdrop. Show them this note, or tell them its last lines."),
+        ("Who can help", "The person who looks after chartdrop. Show them this note, or tell them these two lines:"),
     ] {
         text.push_str(&format!("\n{title}\n{}", wrapped(words)));
     }
     text.push_str(&format!("\n{} / {id}\n{}\n", reason.code, at.strftime("%Y-%m-%d %H:%M:%S UTC")));
+    let record = Record {
+        version: 1,
+        key: row.key.clone(),
+        code: reason.code.clone(),
+        maybe_sent: reason.maybe_sent,
+        sends: row.sends,
+        uncertain: row.uncertain,
+        at,
+    };
+    // Strings and numbers: this cannot fail, and a note without the line is still a note.
+    if let Ok(line) = serde_json::to_string(&record) {
+        text.push_str(&format!("\nThe last line is for chartdrop itself. Please leave it as it is.\n{line}\n"));
+    }
     text
 }
 
@@ -55,25 +98,69 @@ fn wrapped(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        document::{Destination, Sha256},
+        ledger::{Filing, Reason, Stage},
+        place::{Place, RelPath},
+    };
 
-    fn reason(maybe_sent: bool) -> Reason {
-        Reason { code: "cut-off".into(), what: "word ".repeat(40), todo: "Scan it again.".into(), maybe_sent }
+    fn rejected(maybe_sent: bool) -> (Delivery, Rejected) {
+        let reason =
+            Reason { code: "cut-off".into(), what: "word ".repeat(40), todo: "Scan it again.".into(), maybe_sent };
+        let rejected = Rejected { at: Timestamp::UNIX_EPOCH, reason, upload: None, filing: Filing::default() };
+        let path = RelPath::new("1001/scan.pdf".as_ref()).unwrap();
+        let row = Delivery {
+            key: Key {
+                destination: Destination("Staging/x".into()),
+                patient: "urn:x|1".into(),
+                sha256: Sha256([7; 32]),
+            },
+            revision: 1,
+            place: Place { inbox: "front-desk".into(), path },
+            first_seen: Timestamp::UNIX_EPOCH,
+            updated: Timestamp::UNIX_EPOCH,
+            document: None,
+            sends: 3,
+            uncertain: 2,
+            stage: Stage::Rejected(rejected.clone()),
+        };
+        (row, rejected)
     }
 
     #[test]
     fn every_note_says_what_happened_what_is_lost_and_what_to_do() {
-        let text = text(&reason(false), DeliveryId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH);
+        let (row, rejected) = rejected(false);
+        let text = text(&row, &rejected);
         for part in
             ["NOT SENT", "What happened", "Is anything lost?", "Scan it again.", "safe to try again", "cut-off / "]
         {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        let words = text.lines().filter(|line| !line.starts_with('{'));
+        assert!(words.clone().count() + 1 == text.lines().count() && words.into_iter().all(|line| line.len() <= WIDTH));
     }
 
     #[test]
     fn a_document_that_may_have_arrived_is_not_called_unsent() {
-        let text = text(&reason(true), DeliveryId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH);
+        let (row, rejected) = rejected(true);
+        let text = text(&row, &rejected);
         assert!(!text.contains("NOT SENT") && text.contains("chart first"), "{text}");
+    }
+
+    #[test]
+    fn the_last_line_is_found_again_whatever_an_editor_did_around_it() {
+        let (row, rejected) = rejected(true);
+        let text = text(&row, &rejected);
+        let windows = text.replace('\n', "\r\n");
+        for text in [text.as_str(), &windows, text.trim_end(), &format!("\u{feff}Called the lab.\r\n{windows}\r\n\r\n")]
+        {
+            let record = record(text.as_bytes()).unwrap();
+            assert_eq!((record.key, record.sends, record.uncertain), (row.key.clone(), 3, 2));
+            assert!(record.maybe_sent && record.code == "cut-off");
+        }
+        let old = text.rsplit_once("\nThe last line").unwrap().0;
+        for text in [old, "", "{}", &format!("{text}Called the lab.\n")] {
+            assert_eq!(record(text.as_bytes()), None, "{text}");
+        }
     }
 }

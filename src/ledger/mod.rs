@@ -107,7 +107,9 @@ pub enum LedgerError {
     #[error("the ledger holds a row that cannot be read: {0}")]
     Damaged(String),
     /// Written by a later chartdrop.
-    #[error("the ledger was written by a newer chartdrop (row version {0}); install that version again")]
+    #[error(
+        "the ledger was written by a newer chartdrop (version {0} of its form). Nothing was touched and nothing is lost; install that chartdrop again"
+    )]
     Newer(u32),
     /// Another process has it.
     #[error("the ledger is in use by another chartdrop; stop that one first (systemctl stop chartdrop)")]
@@ -116,9 +118,13 @@ pub enum LedgerError {
     #[error("the ledger cannot be kept here: {0}")]
     Unsuitable(String),
     /// It opened empty although its stamp says that it held rows, or will not open at all.
-    #[error("the ledger has lost its rows: {0}")]
+    #[error(
+        "the ledger has lost its rows: {0}. `chartdrop run` moves it aside and builds it again from receipts and reasons; nothing that has one is sent again"
+    )]
     Lost(String),
     /// Reading or writing failed, or did not end in time. The handle is dead for good.
-    #[error("the ledger cannot be read or written: {0}")]
+    #[error(
+        "the ledger cannot be read or written: {0}. Nothing is lost, and nothing is sent that cannot be recorded: documents wait in the inboxes. Make room on its disk, or have the disk looked at, and start chartdrop again (systemd does that by itself)"
+    )]
     Io(String),
 }

@@ -1,0 +1,294 @@
+//! A ledger that has lost rows: noticed before anything is sent, and built again from what receipts and reasons say.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use super::DeliveryError;
+use crate::{
+    config::{Config, Inbox},
+    document::DeliveryId,
+    effect,
+    filing::{
+        notes::{self, NoteFile},
+        reason::{self, Record},
+        receipt::{self, Receipt, Status},
+    },
+    inbox::scan,
+    ledger::{
+        Accepted, Begun, Delivery, Filing, Ledger, LedgerError, Query, Reason, Rejected, SledLedger, Stage, move_aside,
+    },
+    place::{Place, RelPath},
+};
+
+/// Rows written at once.
+const BATCH: usize = 1000;
+
+/// Notes are looked at from so long before the ledger's last filed row: the clock of a share may be wrong.
+const MARGIN: Duration = Duration::from_secs(24 * 3600);
+
+/// At most so many of the newest notes in each folder are compared with the ledger at every start.
+const NEWEST: usize = 500;
+
+/// What is known of a rebuilt ledger; a file beside it, so that a rebuild that was cut short is begun again.
+#[derive(Serialize, Deserialize)]
+struct Rebuilt {
+    at: Timestamp,
+    done: bool,
+}
+
+/// Opens the ledger. One that is lost is moved aside, one that lies behind the notes in done and failed is kept; both get
+/// from the notes what they lack before anything is sent. Then comes back when that was, since what lay in the inboxes at
+/// that time may have been sent already.
+pub async fn open_ledger(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Timestamp>), DeliveryError> {
+    let marker = config.ledger.with_extension("rebuilt.json");
+    let ledger = match SledLedger::open(&config.ledger) {
+        Err(LedgerError::Lost(why)) => {
+            // First, so that the empty ledger that follows is never taken for a new one.
+            write_marker(&marker, &Rebuilt { at: Timestamp::now(), done: false })?;
+            let aside = move_aside(&config.ledger, Timestamp::now())?;
+            error!(
+                "the ledger has lost its rows ({why}); it was moved to {} and is built again from receipts and reasons",
+                aside.display()
+            );
+            SledLedger::open(&config.ledger)?
+        }
+        opened => opened?,
+    };
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let earlier = read_marker(&marker)?;
+    match earlier {
+        Some(Rebuilt { done: false, .. }) => {}
+        _ if lies_behind(config, ledger.as_ref()).await? => {
+            error!("receipts or reasons speak of deliveries that the ledger does not know: it gets them from there");
+        }
+        _ => return Ok((ledger, earlier.map(|rebuilt| rebuilt.at))),
+    }
+    let at = after_all_that_lies_in(config)?;
+    write_marker(&marker, &Rebuilt { at, done: false })?;
+    let count = rebuild(config, ledger.as_ref()).await?;
+    write_marker(&marker, &Rebuilt { at, done: true })?;
+    warn!(count, "the ledger was built again from receipts and reasons; what lies in the inboxes may have been sent");
+    Ok((ledger, Some(at)))
+}
+
+/// Whether one of the newest receipts and reasons tells what the ledger does not know: it was lost, or an older copy of it
+/// was put back together with its stamp.
+async fn lies_behind(config: &Config, ledger: &dyn Ledger) -> Result<bool, DeliveryError> {
+    let newest = ledger.list(Query::History { limit: 1 }).await?.pop().map(|row| SystemTime::from(row.updated));
+    // What is older has left the history.
+    let horizon = Timestamp::now().checked_sub(config.history).unwrap_or(Timestamp::MIN);
+    for inbox in &config.inboxes {
+        for kind in [Kind::Receipt, Kind::Reason] {
+            let mut found = kind.list(inbox, newest.map(|newest| newest - MARGIN))?;
+            found.sort_by_key(|note| std::cmp::Reverse(note.modified));
+            for note in found.into_iter().take(NEWEST) {
+                let Some(said) = kind.read(inbox, &note) else {
+                    // Without a single row to compare it with, it may be of what was lost.
+                    if newest.is_none() && kind == Kind::Receipt {
+                        return Ok(true);
+                    }
+                    continue;
+                };
+                if said.row.updated < horizon {
+                    continue;
+                }
+                let known = ledger.look_up(said.row.id()).await?;
+                if known.is_none_or(|known| known.updated < said.row.updated) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A moment after which nothing that lies in an inbox now was put there, whatever the clocks of shares say.
+///
+/// # Errors
+/// An inbox that cannot be read: its share may not be mounted, and done and failed with it.
+fn after_all_that_lies_in(config: &Config) -> Result<Timestamp, DeliveryError> {
+    let mut at = Timestamp::now();
+    for inbox in &config.inboxes {
+        let listing = scan(&inbox.path, || {})
+            .map_err(|error| DeliveryError::Rebuild { folder: inbox.path.clone(), why: error.to_string() })?;
+        let newest = listing.entries.values().map(|entry| entry.stamp.ctime + 1).max();
+        at = newest.and_then(|newest| Timestamp::from_nanosecond(newest).ok()).map_or(at, |newest| at.max(newest));
+    }
+    Ok(at)
+}
+
+/// Gives a ledger every row that receipts and reasons tell of and that it lacks, so that nothing that was accepted is sent
+/// again. Gives back how many they tell of.
+///
+/// # Errors
+/// A done or failed folder that cannot be read, or a receipt that cannot: what it says would be forgotten.
+async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, DeliveryError> {
+    let mut rows = HashMap::<DeliveryId, Said>::new();
+    let mut unreadable = Vec::new();
+    for inbox in &config.inboxes {
+        for kind in [Kind::Receipt, Kind::Reason] {
+            for note in kind.list(inbox, None)? {
+                match kind.read(inbox, &note) {
+                    Some(said) => {
+                        let standing = rows.entry(said.row.id()).or_insert_with(|| said.clone());
+                        if said.rank() > standing.rank() {
+                            *standing = said;
+                        }
+                    }
+                    // A reason that somebody wrote in, or an old one: its document starts afresh when it is put back.
+                    None if kind == Kind::Reason => {}
+                    None => unreadable.push(note.path),
+                }
+            }
+        }
+    }
+    if !unreadable.is_empty() {
+        return Err(refuse(config, &unreadable)?);
+    }
+    let count = rows.len();
+    let mut rows = rows.into_values();
+    loop {
+        let batch: Vec<_> = rows.by_ref().take(BATCH).map(|said| add(ledger, said.row)).collect();
+        if batch.is_empty() {
+            return Ok(count);
+        }
+        for added in futures_util::future::join_all(batch).await {
+            added?;
+        }
+    }
+}
+
+async fn add(ledger: &dyn Ledger, row: Delivery) -> Result<(), LedgerError> {
+    match ledger.begin(row.clone()).await? {
+        Begun::Existing(standing) if standing.updated < row.updated => {
+            let first_seen = standing.first_seen;
+            ledger.advance(Delivery { revision: standing.revision, first_seen, ..row }).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The unreadable receipts are listed beside the ledger: their names are those of patients' documents, not for a log.
+fn refuse(config: &Config, unreadable: &[PathBuf]) -> Result<DeliveryError, LedgerError> {
+    let list = config.ledger.with_extension("unreadable.txt");
+    let names: String = unreadable.iter().map(|path| format!("{}\n", path.display())).collect();
+    write_durably(&list, names.as_bytes())?;
+    Ok(DeliveryError::Unreadable { count: unreadable.len(), list })
+}
+
+/// Which notes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Receipt,
+    Reason,
+}
+
+impl Kind {
+    fn list(self, inbox: &Inbox, since: Option<SystemTime>) -> Result<Vec<NoteFile>, DeliveryError> {
+        let (folder, ending) = match self {
+            Self::Receipt => (&inbox.done, receipt::ENDING),
+            Self::Reason => (&inbox.failed, reason::ENDING),
+        };
+        notes::list(folder, ending, since)
+            .map_err(|error| DeliveryError::Rebuild { folder: folder.clone(), why: error.to_string() })
+    }
+
+    fn read(self, inbox: &Inbox, note: &NoteFile) -> Option<Said> {
+        match self {
+            Self::Receipt => note.receipt().map(|receipt| accepted(inbox, &note.document, receipt)),
+            Self::Reason => note.reason().map(|record| rejected(inbox, &note.document, record)),
+        }
+    }
+}
+
+/// The row that one note tells of.
+#[derive(Clone)]
+struct Said {
+    row: Delivery,
+    /// Told by the note of the document itself, not of a duplicate.
+    first_hand: bool,
+}
+
+impl Said {
+    /// Of several notes on one delivery the latest counts: it knows how often the document was sent in all.
+    fn rank(&self) -> (Timestamp, u32, bool) {
+        (self.row.updated, self.row.sends, self.first_hand)
+    }
+}
+
+fn accepted(inbox: &Inbox, path: &RelPath, receipt: Receipt) -> Said {
+    let (place, at) = (Place { inbox: inbox.name.clone(), path: path.clone() }, receipt.accepted_at);
+    let filing = Filing { to: Some(place.clone()), filed: Some(at) };
+    let mut row = Delivery {
+        key: receipt.key,
+        revision: 0,
+        place,
+        first_seen: at,
+        updated: at,
+        document: Some(receipt.document),
+        sends: receipt.sends,
+        uncertain: receipt.uncertain,
+        stage: Stage::Accepted(Accepted { at, message: None, answer: receipt.answer, filing }),
+    };
+    row.shrink();
+    Said { row, first_hand: receipt.status == Status::Accepted }
+}
+
+fn rejected(inbox: &Inbox, path: &RelPath, record: Record) -> Said {
+    let (place, at) = (Place { inbox: inbox.name.clone(), path: path.clone() }, record.at);
+    let reason = Reason {
+        code: record.code,
+        what: "The note beside the document says why.".into(),
+        todo: "Do what the note beside the document says.".into(),
+        maybe_sent: record.maybe_sent,
+    };
+    let filing = Filing { to: Some(place.clone()), filed: Some(at) };
+    let row = Delivery {
+        key: record.key,
+        revision: 0,
+        place,
+        first_seen: at,
+        updated: at,
+        document: None,
+        sends: record.sends,
+        uncertain: record.uncertain,
+        stage: Stage::Rejected(Rejected { at, reason, upload: None, filing }),
+    };
+    Said { row, first_hand: true }
+}
+
+fn read_marker(path: &Path) -> Result<Option<Rebuilt>, LedgerError> {
+    match effect::read(path) {
+        // Half-written or garbled: the rebuild was cut short.
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Rebuilt { at: Timestamp::now(), done: false }))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LedgerError::Io(error.to_string())),
+    }
+}
+
+fn write_marker(path: &Path, rebuilt: &Rebuilt) -> Result<(), LedgerError> {
+    let bytes = serde_json::to_vec(rebuilt).map_err(|error| LedgerError::Io(error.to_string()))?;
+    write_durably(path, &bytes)
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        effect::create_dir_all(folder)?;
+        let mut file = effect::open_with(File::options().write(true).create(true).truncate(true), path)?;
+        effect::write_all(&mut file, bytes)?;
+        effect::sync(&file)?;
+        effect::sync(&effect::open(folder)?)
+    };
+    write().map_err(|error| LedgerError::Io(format!("cannot write {}: {error}", path.display())))
+}
