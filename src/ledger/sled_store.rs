@@ -188,6 +188,7 @@ impl Owner {
     fn open(path: &Path, sync: SyncFile) -> Result<Self, LedgerError> {
         let stamped = Stamped::read(path)?;
         let folder = Folder::take(path)?;
+        folder.read_through()?;
         let trees = Trees::open(path)?;
         folder.expect_no_blobs()?;
         let store = trees.store()?;
