@@ -89,30 +89,38 @@ impl Engine {
         match self.config.delivery.on_unknown {
             OnUnknown::Resend => Ok(Step::Next(Box::new(self.write(counted, Stage::Queued(queued)).await?))),
             OnUnknown::Hold => self.hold_in_doubt(counted, queued).await,
-            OnUnknown::Search => {
-                let _pass = match self.channel(item).admit(Instant::now()) {
-                    Ok(pass) => pass,
-                    Err(until) => return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel })),
-                };
-                match self.client.search(&item.inbox.slug, row.id()).await {
-                    Ok(true) => self.accept(counted, None, found_by_search(), item).await,
-                    Ok(false) if queued.attempts + 1 >= MOST_SEARCHES => {
-                        let queued = Queued { attempts: 0, ..queued };
-                        Ok(Step::Next(Box::new(self.write(counted, Stage::Queued(queued)).await?)))
-                    }
-                    Err(Failure::Rejected { .. } | Failure::Stop { .. } | Failure::TooLarge) => {
-                        self.hold_in_doubt(counted, queued).await
-                    }
-                    Ok(false) | Err(_) => {
-                        let pause = self.pause(queued.attempts);
-                        let due = after(Timestamp::now(), pause);
-                        let stage = Stage::Queued(Queued { attempts: queued.attempts + 1, due, ..queued });
-                        self.ledger.advance(Delivery { stage, ..row }).await?;
-                        Ok(Step::Stop(wait(pause, Waiting::Retry)))
-                    }
-                }
-            }
+            OnUnknown::Search => self.search_in_doubt(row, counted, queued, item).await,
         }
+    }
+
+    async fn search_in_doubt(
+        &self,
+        row: Delivery,
+        counted: Delivery,
+        queued: Queued,
+        item: &Item<'_>,
+    ) -> Result<Step, DeliveryError> {
+        let _pass = match self.channel(item).admit(Instant::now()) {
+            Ok(pass) => pass,
+            Err(until) => return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel })),
+        };
+        let now = Timestamp::now();
+        let (attempts, pause) = match self.client.search(&item.inbox.slug, row.id()).await {
+            Ok(true) => return self.accept(counted, None, found_by_search(), item).await,
+            Ok(false) if queued.attempts + 1 >= MOST_SEARCHES => {
+                let queued = Queued { attempts: 0, ..queued };
+                return Ok(Step::Next(Box::new(self.write(counted, Stage::Queued(queued)).await?)));
+            }
+            Ok(false) => (queued.attempts + 1, self.pause(queued.attempts + 1)),
+            Err(Failure::Rejected { .. } | Failure::TooLarge) => return self.hold_in_doubt(counted, queued).await,
+            Err(_) if age(queued.since, now) >= self.config.delivery.give_up_after => {
+                return self.hold_in_doubt(counted, queued).await;
+            }
+            Err(_) => (queued.attempts, self.until_asked_again(queued.since, now)),
+        };
+        let stage = Stage::Queued(Queued { attempts, due: after(now, pause), ..queued });
+        self.ledger.advance(Delivery { stage, ..row }).await?;
+        Ok(Step::Stop(wait(pause, Waiting::Retry)))
     }
 
     async fn hold_in_doubt(&self, row: Delivery, queued: Queued) -> Result<Step, DeliveryError> {

@@ -303,15 +303,23 @@ impl Engine {
             Ok(pass) => pass,
             Err(until) => return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel })),
         };
-        match self.client.search(&item.inbox.slug, row.id()).await {
-            Ok(true) => self.accept(row, Some(unknown.message), found_by_search(), item).await,
-            Err(Failure::Rejected { .. } | Failure::Stop { .. } | Failure::TooLarge) => self.hold(row, unknown).await,
-            Ok(false) | Err(_) => {
-                let tries = unknown.tries + 1;
-                let due = Some(after(Timestamp::now(), self.pause(tries)));
-                Ok(Step::Next(Box::new(self.write(row, Stage::Unknown(Unknown { tries, due, ..unknown })).await?)))
+        let now = Timestamp::now();
+        let (tries, pause) = match self.client.search(&item.inbox.slug, row.id()).await {
+            Ok(true) => return self.accept(row, Some(unknown.message), found_by_search(), item).await,
+            Ok(false) => (unknown.tries + 1, self.pause(unknown.tries + 1)),
+            Err(Failure::Rejected { .. } | Failure::TooLarge) => return self.hold(row, unknown).await,
+            Err(_) if age(unknown.since, now) >= self.config.delivery.give_up_after => {
+                return self.hold(row, unknown).await;
             }
-        }
+            Err(_) => (unknown.tries, self.until_asked_again(unknown.since, now)),
+        };
+        let due = Some(after(now, pause));
+        Ok(Step::Next(Box::new(self.write(row, Stage::Unknown(Unknown { tries, due, ..unknown })).await?)))
+    }
+
+    /// A question that got no answer is no *no*: it is asked again, ever more rarely.
+    pub(super) fn until_asked_again(&self, since: Timestamp, now: Timestamp) -> Duration {
+        self.pause(0).max((age(since, now) / 4).min(self.config.delivery.retry_max))
     }
 
     /// An answer came that is about one delivery: the channel works.

@@ -56,7 +56,7 @@ pub(super) fn classify(call: Call, reply: &Reply) -> Verdict {
             wait: retry_after(reply).unwrap_or(USUAL_WAIT),
         },
         (400..=499, Call::Token) => token_refused(reply),
-        (400..=499, Call::Search) => no_search(reply),
+        (400..=499 | 501, Call::Search) => no_search(reply),
         (403 | 404 | 405 | 407 | 410, _) => shut(call, reply),
         (413, Call::Create { embedded: true, .. }) => Failure::TooLarge,
         (400..=499, _) => return refused(call, reply),
