@@ -174,6 +174,16 @@ pub fn sync(file: &File) -> io::Result<()> {
     of(|| file.sync_all())
 }
 
+/// [`File::sync_all`] of the ledger's own file, after each of its steps.
+#[track_caller]
+pub fn sync_step(file: &File) -> io::Result<()> {
+    #[cfg(feature = "faults")]
+    if faults::steps_are_only_flushed() {
+        return Ok(());
+    }
+    sync(file)
+}
+
 /// [`fs::create_dir_all`].
 #[track_caller]
 pub fn create_dir_all(path: &Path) -> io::Result<()> {

@@ -23,8 +23,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use support::{Clinic, PATIENT, chartdrop, pdf, wait_for};
+use support::{Clinic, PATIENT, chartdrop, oracle::Dropped, pdf, wait_for};
 
 /// A run mostly waits.
 const WORKERS: usize = 3;
@@ -116,15 +115,22 @@ fn one_step(kind: Kind, once: bool, number: usize, faults: &[&str]) -> Vec<Strin
     let mut found = Vec::new();
     for fault in faults {
         let name = document(kind, fault);
-        let bytes = pdf(&format!("{number} {fault}"));
+        let dropped = Dropped {
+            folder: "bixby".into(),
+            name: name.clone(),
+            bytes: pdf(&format!("{number} {fault}")),
+            patient: "0000000001".into(),
+            refused: kind == Kind::Refused,
+            twin: false,
+        };
         clinic.drop_file(format!("inbox/bixby/{name}.toml"), SIDECAR);
-        clinic.drop_file(format!("inbox/bixby/{name}"), &bytes);
+        clinic.drop_file(format!("inbox/bixby/{name}"), &dropped.bytes);
         let place = run_with_fault(&clinic, number, fault, once, &name);
         if place.is_none() {
             assert!(has_note(&clinic, &name), "{fault} at step {number}: not hit, and not delivered\n{}", log(&clinic));
         }
         finish(&clinic)
-            .and_then(|()| check(&clinic, kind, &name, &bytes))
+            .and_then(|()| dropped.is_at_rest(&clinic, &clinic.accepted_facts()))
             .unwrap_or_else(|finding| panic!("{fault} at step {number} ({place:?}): {finding}\n{}", log(&clinic)));
         found.extend(place);
     }
@@ -192,51 +198,6 @@ fn finish(clinic: &Clinic) -> Result<(), String> {
         }
     }
     Err(format!("{:?} stays in the inbox", clinic.files("inbox")))
-}
-
-/// Compares what the sandbox accepted with what lies on the disk.
-fn check(clinic: &Clinic, kind: Kind, name: &str, bytes: &[u8]) -> Result<(), String> {
-    let sha256 = sha256(bytes);
-    let record: Value = serde_json::from_str(&clinic.http("GET", "/sandbox/record", "")).unwrap();
-    let accepted = record["accepted"].as_array().unwrap().iter().filter(|message| message["sha256"] == sha256.as_str());
-    let accepted: Vec<_> = accepted.collect();
-    for message in &accepted {
-        require(message["patient_identifiers"][0]["value"] == "0000000001", "it was sent for another patient")?;
-        require(message["bundle_sha256"] == accepted[0]["bundle_sha256"], "it was sent again with other bytes")?;
-    }
-    let (folder, note) = match kind {
-        Kind::Refused => ("failed", "reason.txt"),
-        Kind::Uploaded | Kind::Embedded => ("done", "receipt.json"),
-    };
-    let of_this_document = |folder| {
-        let files = clinic.files(folder);
-        files.into_iter().filter(|file| file.contains(name.split('.').next().unwrap())).collect::<Vec<_>>()
-    };
-    let expected = ["", &format!(".{note}"), ".toml"].map(|ending| format!("bixby/{name}{ending}"));
-    let found = of_this_document(folder);
-    require(found == expected, &format!("in {folder} lies {found:?}"))?;
-    let other = of_this_document(if folder == "done" { "failed" } else { "done" });
-    require(other.is_empty(), &format!("there is also {other:?}"))?;
-    let lies = fs::read(clinic.path(format!("{folder}/bixby/{name}"))).unwrap();
-    require(lies == bytes, "its bytes have changed")?;
-    if kind == Kind::Refused {
-        return require(accepted.is_empty(), "it was refused, and sent");
-    }
-    let receipt = clinic.receipt(&format!("done/bixby/{name}.receipt.json"));
-    require(receipt["status"] == "accepted", &format!("its receipt says {}", receipt["note"]))?;
-    let uncertain = receipt["uncertain"].as_u64().unwrap();
-    let times = accepted.len() as u64;
-    require(times >= 1, "it has a receipt, and was not accepted")?;
-    require(times <= 1 + uncertain, &format!("accepted {times} times, and the receipt says {}", receipt["note"]))
-}
-
-fn require(holds: bool, otherwise: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(otherwise.into()) }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn log(clinic: &Clinic) -> String {

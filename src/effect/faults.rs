@@ -1,5 +1,7 @@
 //! Faults by number: `CHARTDROP_FAULT="17 kill-before"` hits the 17th effect of this process; `CHARTDROP_FAULT_LOG=FILE`
 //! gets a line for every effect, `NUMBER file:line`, and `hit NUMBER file:line` for each fault.
+//!
+//! `CHARTDROP_FLUSH_ONLY` takes the sync out of the ledger's durable step: what sled alone would be worth in a power cut.
 
 use std::{
     fmt,
@@ -73,6 +75,12 @@ pub async fn around_request(
             kill()
         }
     }
+}
+
+/// Whether the ledger's steps are to end with sled's flush, which hands them to the kernel and no further.
+pub fn steps_are_only_flushed() -> bool {
+    static ONLY: OnceLock<bool> = OnceLock::new();
+    *ONLY.get_or_init(|| std::env::var_os("CHARTDROP_FLUSH_ONLY").is_some())
 }
 
 fn reached(at: &Location<'_>) -> Option<Fault> {

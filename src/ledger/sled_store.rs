@@ -68,7 +68,7 @@ impl SledLedger {
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let began = Instant::now();
         loop {
-            match Self::open_with(path, DEADLINE, Box::new(|db| effect::sync(db))) {
+            match Self::open_with(path, DEADLINE, Box::new(|db| effect::sync_step(db))) {
                 Err(LedgerError::InUse) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_AGAIN),
                 result => return result,
             }

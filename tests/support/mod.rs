@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test target uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub mod dice;
+pub mod oracle;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -42,7 +45,9 @@ pub fn pdf(words: &str) -> Vec<u8> {
 
 /// A clinic: folders, a key, a sandbox, and the settings that tests change.
 pub struct Clinic {
-    dir: TempDir,
+    _dir: TempDir,
+    /// Where its folders and files are: a folder of its own, unless a test moves it.
+    pub home: PathBuf,
     sandbox: Child,
     _said: BufReader<ChildStdout>,
     pub base_url: String,
@@ -88,7 +93,8 @@ impl Clinic {
         said.read_line(&mut line).unwrap();
         let base_url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
         let clinic = Self {
-            dir,
+            home: dir.path().into(),
+            _dir: dir,
             sandbox,
             _said: said,
             base_url,
@@ -106,7 +112,7 @@ impl Clinic {
 
     /// A path in the clinic's folder, e.g. `inbox/bixby/scan.pdf`.
     pub fn path(&self, rel: impl AsRef<Path>) -> PathBuf {
-        self.dir.path().join(rel)
+        self.home.join(rel)
     }
 
     /// Writes a file; its folders are made.
@@ -191,6 +197,12 @@ socket = "control.sock"
     /// What the sandbox accepted.
     pub fn accepted(&self) -> Vec<Value> {
         self.record()["accepted"].as_array().unwrap().clone()
+    }
+
+    /// What the sandbox accepted, without the messages themselves.
+    pub fn accepted_facts(&self) -> Vec<Value> {
+        let record: Value = serde_json::from_str(&self.http("GET", "/sandbox/record", "")).unwrap();
+        record["accepted"].as_array().unwrap().clone()
     }
 
     /// Adds to the sandbox's fault plan, e.g. `create:nth=1:status=503`.
