@@ -196,6 +196,12 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     of(|| fs::DirBuilder::new().mode(0o700).create(path))
 }
 
+/// [`fs::remove_dir`].
+#[track_caller]
+pub fn remove_empty_dir(path: &Path) -> io::Result<()> {
+    of(|| fs::remove_dir(path))
+}
+
 /// [`fs::remove_file`].
 #[track_caller]
 pub fn remove_file(path: &Path) -> io::Result<()> {

@@ -12,6 +12,9 @@ use jiff::Timestamp;
 use super::LedgerError;
 use crate::{effect, mount};
 
+/// Lies in a ledger that is just being made, and so has never recorded anything.
+const UNFINISHED: &str = "unfinished";
+
 /// The open folder; while it lives, no other chartdrop gets it.
 pub(super) struct Folder {
     path: PathBuf,
@@ -36,7 +39,41 @@ impl Folder {
             Err(error) => return Err(io_error("open", &folder.db())(error)),
         }
         folder.remove_leftovers().map_err(io_error("clean up", path))?;
+        folder.begin().map_err(io_error("begin", path))?;
         Ok(folder)
+    }
+
+    /// Sled cannot open what is left of its first moments when the power fails in them. As nothing was recorded by then,
+    /// that is no loss: such a ledger is made once more.
+    fn begin(&self) -> io::Result<()> {
+        let mark = self.path.join(UNFINISHED);
+        if effect::lies_at(&mark)? {
+            for entry in effect::read_dir(&self.path)? {
+                let entry = entry?;
+                match entry.file_name().to_str() {
+                    Some("blobs") => effect::remove_empty_dir(&entry.path())?,
+                    Some(name) if name == "conf" || name == "db" || name.starts_with("snap.") => {
+                        effect::remove_file(&entry.path())?;
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        } else if !effect::lies_at(&self.path.join("conf"))? && !effect::lies_at(&self.db())? {
+            effect::open_with(File::options().write(true).create_new(true), &mark)?;
+        } else {
+            return Ok(());
+        }
+        effect::sync(&self.handle)
+    }
+
+    /// From here on the ledger may record something: all that it was made of is durable.
+    pub(super) fn finish(&self) -> Result<(), LedgerError> {
+        let finish = || match effect::remove_file(&self.path.join(UNFINISHED)) {
+            Ok(()) => effect::sync(&self.handle),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        finish().map_err(io_error("finish", &self.path))
     }
 
     /// The file that has to be synced with every step.

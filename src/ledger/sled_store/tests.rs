@@ -222,6 +222,26 @@ async fn a_removed_stamp_is_written_anew() {
 }
 
 #[tokio::test]
+async fn a_power_cut_while_the_ledger_is_made_is_no_loss() {
+    let disk = Disk::filled(0).await;
+    let mut made: Vec<_> = fs::read_dir(&disk.ledger).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    made.sort();
+    assert_eq!(made, ["blobs", "conf", "db"], "nothing calls it unfinished any more");
+    for torn in ["conf", "db"] {
+        fs::write(disk.ledger.join("unfinished"), "").unwrap();
+        fs::write(disk.ledger.join(torn), [0; 60]).unwrap();
+        let ledger = disk.open().unwrap();
+        ledger.begin(row(1)).await.unwrap();
+        drop(ledger);
+        assert_eq!(disk.len().await.unwrap(), 1);
+        // From here on such damage is one.
+        fs::write(disk.ledger.join("conf"), [0; 60]).unwrap();
+        assert!(matches!(error(disk.open()), LedgerError::Lost(_)));
+        fs::remove_file(stamp_path(&disk.ledger)).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn damage_anywhere_is_a_loss_and_neither_a_panic_nor_silence() {
     const BLOCK: usize = 4096;
     let disk = Disk::filled(200).await;
