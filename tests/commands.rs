@@ -155,17 +155,39 @@ fn an_operator_sees_and_decides() {
 
 #[test]
 fn a_held_delivery_is_released_and_sends_the_same_message() {
-    let mut clinic = Clinic::new(&[]);
-    clinic.delivery.push_str("on_unknown = \"resend\"\n");
-    clinic.fault("create:first=4:cut=after");
+    for (on_unknown, lost) in [("resend", 4), ("hold", 1)] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.delivery.push_str(&format!("on_unknown = \"{on_unknown}\"\n"));
+        clinic.fault(&format!("create:first={lost}:cut=after"));
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        assert_eq!(clinic.run_once(), 1);
+        let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+        let id = status[0]["id"].as_str().unwrap();
+        assert_eq!(clinic.command(&["release", id]).status.code(), Some(0));
+        assert_eq!(clinic.run_once(), 0, "{on_unknown}");
+        let accepted = clinic.accepted();
+        assert_eq!(accepted.len(), lost + 1);
+        assert_eq!(accepted[lost]["bundle_sha256"], accepted[0]["bundle_sha256"]);
+    }
+}
+
+#[test]
+fn what_a_crash_left_without_an_answer_is_counted_when_a_person_sends_it_again() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("create:nth=1:hang=after");
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
-    assert_eq!(clinic.run_once(), 1);
+    let daemon = clinic.daemon();
+    clinic.wait_for("the message's arrival", || clinic.accepted().len() == 1);
+    daemon.kill();
     let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
-    let id = status[0]["id"].as_str().unwrap();
-    assert_eq!(clinic.command(&["release", id]).status.code(), Some(0));
+    assert_eq!(status[0]["stage"], "sending");
+    assert_eq!(clinic.command(&["retry", "--all"]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 0);
-    let accepted = clinic.accepted();
-    assert!(accepted.len() == 5 && accepted[4]["bundle_sha256"] == accepted[0]["bundle_sha256"]);
+    let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+    assert_eq!(
+        (clinic.accepted().len(), receipt["sends"].as_u64(), receipt["uncertain"].as_u64()),
+        (2, Some(2), Some(1))
+    );
 }
 
 #[test]

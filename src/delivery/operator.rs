@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    config::Config,
+    config::{Config, OnUnknown},
     effect,
     filing::{self, Found},
     ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Stage, Unknown},
@@ -70,7 +70,7 @@ pub async fn hold(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, Op
 }
 
 /// Lets a held delivery go on where it was.
-pub async fn release(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
+pub async fn release(on_unknown: OnUnknown, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
     let now = Timestamp::now();
     let stage = match row.stage.clone() {
         Stage::Queued(queued) if queued.due == Timestamp::MAX => {
@@ -79,7 +79,16 @@ pub async fn release(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str,
         Stage::Unknown(mut unknown) if unknown.due.is_none() => {
             // The same message may be sent as often again as before it was held.
             unknown.message.sent = 1;
-            Stage::Unknown(Unknown { due: Some(now), tries: 0, ..unknown })
+            match on_unknown {
+                OnUnknown::Search | OnUnknown::Resend => {
+                    Stage::Unknown(Unknown { due: Some(now), tries: 0, ..unknown })
+                }
+                // As an unknown outcome it would be held again at once.
+                OnUnknown::Hold => {
+                    let message = Some(unknown.message);
+                    Stage::Queued(Queued { since: now, due: now, message, ..Queued::default() })
+                }
+            }
         }
         _ => return Err(OperatorError::Refused("It is not held.")),
     };
