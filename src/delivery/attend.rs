@@ -169,7 +169,10 @@ impl Engine {
                 if is_held(due) {
                     return Ok(wait(HELD, Waiting::Held));
                 }
-                return Ok(wait(age(now, due), Waiting::Retry));
+                // A row from the future: the clock has been set back since, perhaps by hours, and so far off is its pause.
+                if row.updated <= now {
+                    return Ok(wait(age(now, due), Waiting::Retry));
+                }
             }
             // Not between a message that is fixed and its POST: it would be taken for one that was sent.
             if item.shutdown.is_cancelled() && matches!(row.stage, Stage::Queued(_) | Stage::Unknown(_)) {

@@ -1,0 +1,90 @@
+//! Random worlds: staff drop, rename, move, replace and delete; the server answers with every fault of its plan; the
+//! daemon is killed, stopped, frozen, started twice and given a wrong clock. When all is over, three things are held
+//! against each other: what the sandbox accepted, what lies on disk, and what the ledger says (`oracle.rs` says what is
+//! asked, and what staff make ambiguous themselves).
+//!
+//! `WORLD_SEED=7 cargo test --test worlds` lives through one world again, so far as the scheduler repeats itself: the plan
+//! is the same, and every one's choices are. `tests/soak` makes one long world.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod books;
+mod clock;
+mod oracle;
+mod plan;
+mod staff;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::scope,
+};
+
+use plan::Plan;
+
+/// New worlds that every run makes.
+const NEW: usize = 9;
+/// Worlds at once: they mostly wait.
+const AT_ONCE: usize = 3;
+/// Worlds that found something once.
+const REMEMBERED: [u64; 0] = [];
+
+#[test]
+fn nothing_is_lost_or_sent_twice_or_for_another_patient_in_random_worlds() {
+    let given = std::env::var("WORLD_SEED").ok().map(|seed| seed.parse().expect("WORLD_SEED is a number"));
+    let new = || uuid::Uuid::new_v4().as_u64_pair().0 >> 32;
+    let seeds: Vec<u64> = match given {
+        Some(seed) => vec![seed],
+        None => REMEMBERED.into_iter().chain((0..NEW).map(|_| new())).collect(),
+    };
+    println!("seeds: {seeds:?}");
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(Vec::new());
+    scope(|threads| {
+        for _ in 0..AT_ONCE.min(seeds.len()) {
+            threads.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let plan = Plan::short(*seed);
+                    match world::live(&plan) {
+                        Ok(figures) => println!("{plan}\n    {figures:?}"),
+                        Err(what) => failed.lock().unwrap().push(what),
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "again with WORLD_SEED=<seed> cargo test --test worlds\n\n{}", failed.join("\n\n"));
+}
+
+#[test]
+fn soak() {
+    let number = |name: &str, usual: u64| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number")),
+        Err(_) => usual,
+    };
+    let (files, kills) = (number("SOAK_FILES", 150), number("SOAK_KILLS", 5));
+    let seed = number("WORLD_SEED", uuid::Uuid::new_v4().as_u64_pair().0 >> 32);
+    let plan = Plan::long(seed, usize::try_from(files).unwrap(), usize::try_from(kills).unwrap());
+    println!("{plan}");
+    let figures = world::live(&plan).unwrap_or_else(|what| panic!("{what}"));
+    println!(
+        "files {}, kills {}, restarts {}, accepted {}, in done {}, in failed {}, duplicates declared {}, \
+         decisions of a person {}, lost 0, wrong patient 0, truncated 0, duplicates not declared 0, seconds {:.0}",
+        figures.files,
+        figures.kills,
+        figures.restarts,
+        figures.accepted,
+        figures.in_done,
+        figures.in_failed,
+        figures.declared,
+        figures.operator,
+        figures.seconds
+    );
+    assert_eq!(figures.kills, plan.kills, "killed as often as planned");
+}
