@@ -287,6 +287,11 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
+    /// One that was started in a way of its own.
+    pub fn of(child: Child) -> Self {
+        Self { child }
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();

@@ -18,6 +18,8 @@ mod support;
 mod world;
 
 use std::{
+    fs,
+    process::Stdio,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -25,7 +27,9 @@ use std::{
     thread::scope,
 };
 
+use clock::Clock;
 use plan::Plan;
+use support::{Clinic, Daemon, chartdrop, pdf};
 
 /// New worlds that every run makes.
 const NEW: usize = 9;
@@ -60,6 +64,38 @@ fn nothing_is_lost_or_sent_twice_or_for_another_patient_in_random_worlds() {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "again with WORLD_SEED=<seed> cargo test --test worlds\n\n{}", failed.join("\n\n"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_by_hours_keeps_no_document_waiting() {
+    for is_killed in [false, true] {
+        let clinic = Clinic::new(&[]);
+        let clock = Clock::new(clinic.path("clock"));
+        let start = || {
+            let mut command = chartdrop();
+            clock.lend(&mut command);
+            let log = fs::File::options().create(true).append(true).open(clinic.path("daemon.log")).unwrap();
+            command.arg("run").arg("--config").arg(clinic.config()).stderr(log).stdout(Stdio::null());
+            Daemon::of(command.spawn().unwrap())
+        };
+        let tries = || fs::read_to_string(clinic.path("daemon.log")).unwrap().matches("will be tried again").count();
+        clinic.fault("binary:always:status=503");
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        let mut daemon = start();
+        clinic.wait_for("a try", || tries() > 0);
+        clock.set(7200);
+        let before = tries();
+        clinic.wait_for("two tries by the wrong clock", || tries() > before + 1);
+        if is_killed {
+            daemon.kill();
+            clock.set(0);
+            daemon = start();
+        }
+        clock.set(0);
+        clinic.clear_faults();
+        clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
+        drop(daemon);
+    }
 }
 
 #[test]

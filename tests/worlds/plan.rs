@@ -100,7 +100,7 @@ impl Plan {
             method: rng.pick(&["upload", "embed", "auto"]),
             upload_body: rng.pick(&["raw", "raw", "multipart", "fhir-json"]),
             concurrency: rng.pick(&[1, 2, 4, 16]),
-            settle: Duration::from_millis(rng.pick(&[50, 150, 300])),
+            settle: Duration::from_millis(rng.pick(&[50, 300, 700])),
             once: rng.chance(30),
             clock: rng.weighted(&[(2, ClockKind::Right), (1, ClockKind::Jumps), (1, ClockKind::JumpsFar)]),
             long: false,

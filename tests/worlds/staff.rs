@@ -116,7 +116,7 @@ impl<'a> Staff<'a> {
                 (1, Action::DropWrongKind),
                 (3, Action::DropAgain),
                 (2, Action::DropFolder),
-                (3, Action::DropIntoWrongFolder),
+                (4, Action::DropIntoWrongFolder),
                 (4, Action::Replace),
                 (3, Action::Rename),
                 (4, Action::Move),

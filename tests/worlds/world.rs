@@ -71,7 +71,7 @@ pub fn live(plan: &Plan) -> Result<Figures, String> {
 fn clinic(plan: &Plan) -> Clinic {
     // The clock may be far off only while a token lasts.
     let mut clinic = Clinic::new(&["--token-life", "1h"]);
-    clinic.inbox = format!("settle = \"{}ms\"\nincomplete_after = \"5s\"\n", plan.settle.as_millis());
+    clinic.inbox = format!("settle = \"{}ms\"\nincomplete_after = \"3s\"\n", plan.settle.as_millis());
     clinic.delivery = format!(
         "retry_first = \"20ms\"\nretry_max = \"300ms\"\nrequest_timeout = \"1500ms\"\non_unknown = \"{}\"\nmethod = \"{}\"\n\
          embed_limit = \"20KB\"\nconcurrency = {}\n",
@@ -389,16 +389,15 @@ impl<'a> Daemon<'a> {
         self.world.clock.set(0);
         self.world.clinic.clear_faults();
         self.world.books.note("peace".into());
-        for round in 0.. {
+        let mut before = usize::MAX;
+        loop {
             self.terminate()?;
-            let rows = self.world.rows("status");
+            let (rows, waiting) = (self.world.rows("status"), self.world.waiting());
             let held: Vec<_> = rows.iter().filter(|row| row["stage"] == "held").collect();
-            if round > 0 && held.is_empty() {
+            if held.is_empty() && waiting >= before {
                 return Err(format!("nothing moves any more: {rows:#?}\n{}", self.last_words()));
             }
-            if round > 5 {
-                return Err("what was held is held again and again".into());
-            }
+            before = waiting;
             for row in held {
                 let verb = self.rng.pick(&["retry", "release"]);
                 self.world.command(&[verb, row["id"].as_str().unwrap()]);
@@ -422,7 +421,8 @@ impl<'a> Daemon<'a> {
                 return Ok(false);
             }
             if !self.is_running()? {
-                self.start();
+                // `run --once` ends when only what is held is left.
+                return Ok(self.world.waiting() == 0);
             }
             sleep(Duration::from_millis(20));
             let now = self.world.waiting();
