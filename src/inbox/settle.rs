@@ -52,6 +52,8 @@ impl Candidate {
 pub struct Settler {
     settle: Duration,
     seen: HashMap<RelPath, Seen>,
+    /// Which other files count for each document, and since when.
+    sets: HashMap<RelPath, Set>,
     /// Documents that were handed out.
     out: HashMap<RelPath, Out>,
 }
@@ -67,6 +69,14 @@ struct Out {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     stamp: Stamp,
+    since: Instant,
+}
+
+/// What lies beside a document and counts for it.
+#[derive(Clone, Debug)]
+struct Set {
+    pairing: Pairing,
+    patient_file: Option<RelPath>,
     since: Instant,
 }
 
@@ -86,7 +96,7 @@ pub struct Observation {
 impl Settler {
     /// Nothing seen yet.
     pub fn new(settle: Duration) -> Self {
-        Self { settle, seen: HashMap::new(), out: HashMap::new() }
+        Self { settle, seen: HashMap::new(), sets: HashMap::new(), out: HashMap::new() }
     }
 
     /// Takes a scan's listing in. At most `limit` documents are handed out; each stays out until [`Settler::put_back`].
@@ -104,14 +114,20 @@ impl Settler {
 
         let mut found = Observation::default();
         let mut ready = BTreeMap::new();
+        let mut sets = std::mem::take(&mut self.sets);
         for (path, pairing) in listing.documents() {
             found.documents += 1;
             let since = listing.entries.get(path).map(|entry| entry.stamp.ctime);
             found.oldest = found.oldest.into_iter().chain(since).min();
+            let known = sets.remove(path);
             if listing.unread.contains(&path.first_folder().map(OsStr::to_os_string)) {
+                self.sets.extend(known.map(|set| (path.clone(), set)));
                 continue;
             }
-            let Some(candidate) = self.candidate(listing, path, pairing) else { continue };
+            let set = self.set(path, pairing, known, now);
+            let candidate = self.candidate(listing, path, &set);
+            self.sets.insert(path.clone(), set);
+            let Some(candidate) = candidate else { continue };
             let due = match self.out.get(path) {
                 Some(Out { until: None, .. }) => continue,
                 Some(Out { until: Some(until), since }) if *since == candidate.since => *until,
@@ -147,22 +163,30 @@ impl Settler {
         }
     }
 
-    fn candidate(&self, listing: &Listing, path: &RelPath, pairing: Pairing) -> Option<Candidate> {
-        let mut names = vec![path.clone()];
-        if let Pairing::With(sidecar) = &pairing {
-            names.push(sidecar.clone());
-        }
+    /// A sidecar that goes away is as much of a change as one that comes: somebody may be just replacing it.
+    fn set(&self, path: &RelPath, pairing: Pairing, known: Option<Set>, now: Instant) -> Set {
         let patient_file = path.first_folder().and_then(|folder| RelPath::new(&Path::new(folder).join(PATIENT_FILE)));
-        names.extend(patient_file.filter(|name| self.seen.contains_key(name)));
-        let members: Vec<_> =
-            names.into_iter().filter_map(|name| self.seen.get(&name).map(|seen| (name, *seen))).collect();
+        let patient_file = patient_file.filter(|name| self.seen.contains_key(name));
+        match known {
+            Some(set) if set.pairing == pairing && set.patient_file == patient_file => set,
+            _ => Set { pairing, patient_file, since: now },
+        }
+    }
+
+    fn candidate(&self, listing: &Listing, path: &RelPath, set: &Set) -> Option<Candidate> {
+        let sidecar = match &set.pairing {
+            Pairing::With(sidecar) => Some(sidecar),
+            Pairing::Alone | Pairing::Ambiguous => None,
+        };
+        let names = [Some(path), sidecar, set.patient_file.as_ref()].into_iter().flatten();
+        let members: Vec<_> = names.filter_map(|name| self.seen.get(name).map(|seen| (name.clone(), *seen))).collect();
         let entry = listing.entries.get(path)?;
         Some(Candidate {
             path: path.clone(),
             kind: entry.kind,
             device: entry.device,
-            pairing,
-            since: members.iter().map(|(_, seen)| seen.since).max()?,
+            pairing: set.pairing.clone(),
+            since: members.iter().map(|(_, seen)| seen.since).max()?.max(set.since),
             members: members.into_iter().map(|(name, seen)| (name, seen.stamp)).collect(),
         })
     }
@@ -211,6 +235,22 @@ mod tests {
             let found = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + SETTLE, 9);
             assert!(found.ready.is_empty(), "{other}");
             let found = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + 2 * SETTLE, 9);
+            assert_eq!(found.ready[0].members.len(), 2, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_document_whose_sidecar_or_patient_file_is_gone_waits_for_another() {
+        let start = Instant::now();
+        for other in ["a/s.pdf.toml", "a/s.json", "a/patient.toml"] {
+            let mut settler = Settler::new(SETTLE);
+            settler.observe(&listing(&[("a/s.pdf", 10), (other, 1)]), start, 9);
+            let alone = settler.observe(&listing(&[("a/s.pdf", 10)]), start + 2 * SETTLE, 9);
+            assert!(alone.ready.is_empty(), "{other} is perhaps just being saved");
+            assert_eq!(alone.next, Some(start + 3 * SETTLE));
+            let replaced = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + 3 * SETTLE, 9);
+            assert!(replaced.ready.is_empty());
+            let found = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + 4 * SETTLE, 9);
             assert_eq!(found.ready[0].members.len(), 2, "{other}");
         }
     }
