@@ -39,8 +39,10 @@ pub struct Document {
     pub stays: Vec<Stay>,
     /// Staff deleted, moved, renamed or replaced it: there may be notes of a file that is gone, and rows left open.
     pub touched: bool,
-    /// What its message must call it, when its sidecar has always lain beside it.
-    pub title: Option<String>,
+    /// What its message may call it, while it has always had a sidecar; empty when anything may be.
+    pub titles: Vec<String>,
+    /// Its sidecar must lie beside it in the end.
+    pub keeps_sidecar: bool,
 }
 
 #[derive(Default)]
@@ -74,7 +76,8 @@ impl Inner {
     /// A new document; its copies and stays are entered when it is dropped.
     pub fn create(&mut self, bytes: &[u8]) -> usize {
         let id = self.documents.len();
-        self.documents.push(Document { copies: 0, stays: Vec::new(), touched: false, title: None });
+        let (stays, titles) = (Vec::new(), Vec::new());
+        self.documents.push(Document { copies: 0, stays, touched: false, titles, keeps_sidecar: false });
         assert!(self.by_hash.insert(hash(bytes), id).is_none(), "no two documents are alike");
         id
     }
@@ -89,6 +92,18 @@ impl Inner {
             document.stays.push(Stay { patient, from: i64::MAX / 2, to: None });
         }
         document.stays.len() - 1
+    }
+
+    /// It has a sidecar from the beginning.
+    pub fn entitled(&mut self, id: usize, title: String) {
+        self.documents[id].titles.push(title);
+        self.documents[id].keeps_sidecar = true;
+    }
+
+    /// It may be sent with its sidecar or without it from now on.
+    pub fn untitled(&mut self, id: usize) {
+        self.documents[id].titles.clear();
+        self.documents[id].keeps_sidecar = false;
     }
 
     /// Whether staff took it, or a file with its bytes, from where it lay.

@@ -179,7 +179,7 @@ impl Judge<'_> {
                 );
                 self.findings.wrong_patient.push(what);
             }
-            if document.title.as_ref().is_some_and(|title| *title != message.title) && !self.books.is_touched(id) {
+            if !document.titles.is_empty() && !document.titles.contains(&message.title) && !self.books.is_touched(id) {
                 self.findings.other.push(format!("{} was sent as {:?}", self.name(id), message.title));
             }
         }
@@ -323,7 +323,7 @@ impl Judge<'_> {
                 _ => {}
             }
             let document = &self.books.documents[file.id];
-            if document.title.is_some() && !self.books.is_touched(file.id) && !beside(".toml").exists() {
+            if document.keeps_sidecar && !self.books.is_touched(file.id) && !beside(".toml").exists() {
                 self.findings.lost.push(format!("the sidecar of {place} does not lie beside it"));
             }
         }

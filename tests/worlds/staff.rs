@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -72,6 +72,7 @@ enum Action {
     Delete,
     PutBack,
     RenameFolder,
+    SaveSidecar,
 }
 
 /// The patient whose folder it is, by our way of naming folders.
@@ -123,6 +124,7 @@ impl<'a> Staff<'a> {
                 (3, Action::Delete),
                 (8, Action::PutBack),
                 (usize::from(!self.plan.long), Action::RenameFolder),
+                (4, Action::SaveSidecar),
             ]);
             self.act(action);
             self.live.drain(..self.live.len().saturating_sub(MEMORY));
@@ -170,6 +172,7 @@ impl<'a> Staff<'a> {
             Action::Delete => self.delete(),
             Action::PutBack => self.put_back(),
             Action::RenameFolder => self.rename_folder(patient),
+            Action::SaveSidecar => self.save_sidecar(),
         }
     }
 
@@ -388,26 +391,45 @@ impl<'a> Staff<'a> {
         self.put_over(id, &bytes, patient_of(&folder), folder, name);
     }
 
-    fn sidecar(id: usize, patient: Option<usize>) -> String {
-        let statement = patient.map(|patient| format!("[patient]\nidentifier = \"{}\"\n", identifier(patient)));
-        format!("title = \"{MARK} title {id}\"\n{}", statement.unwrap_or_default())
-    }
-
     fn drop_with_sidecar(&mut self, patient: usize, is_bad: bool) {
         let (id, bytes) = self.new_document(false);
         let (folder, name) = (self.make_folder(patient), format!("{}.pdf", self.fresh_name()));
         let states = self.rng.chance(50).then_some(patient);
-        let text = if is_bad { format!("titel = \"{MARK}\"\n") } else { Self::sidecar(id, states) };
-        let sidecar = self.inbox(&folder, &format!("{name}.toml"));
-        if fs::write(&sidecar, text).is_err() {
+        let text = if is_bad { format!("titel = \"{MARK}\"\n") } else { sidecar(&title(id), states) };
+        let beside = self.inbox(&folder, &format!("{name}.toml"));
+        if fs::write(&beside, text).is_err() {
             return;
         }
         if !is_bad {
-            self.books.open().documents[id].title = Some(format!("{MARK} title {id}"));
+            self.books.open().entitled(id, title(id));
         }
         let what = if is_bad { "dropped with a bad sidecar" } else { "dropped with a sidecar" };
         if self.drop_whole(id, &bytes, patient, &name, what).is_none() {
-            fs::remove_file(&sidecar).ok();
+            fs::remove_file(&beside).ok();
+        }
+    }
+
+    /// As editors save: for a moment there is no sidecar. The document must not be sent in that moment.
+    fn save_sidecar(&mut self) {
+        let books = self.books.open();
+        let Some(live) = self.live.iter().rev().find(|live| books.documents[live.id].keeps_sidecar).cloned() else {
+            return;
+        };
+        drop(books);
+        let beside = self.inbox(&live.folder, &format!("{}.toml", live.name));
+        let began = Instant::now();
+        if fs::remove_file(&beside).is_err() {
+            return;
+        }
+        sleep(self.rng.pause(self.plan.settle.as_millis() as usize * 3 / 4));
+        self.names += 1;
+        let title = format!("{} saved {}", title(live.id), self.names);
+        self.books.open().documents[live.id].titles.push(title.clone());
+        let saved = fs::write(&beside, sidecar(&title, Some(patient_of(&live.folder))));
+        let mut books = self.books.open();
+        books.documents[live.id].keeps_sidecar = false;
+        if saved.is_err() || began.elapsed() >= self.plan.settle {
+            books.untitled(live.id);
         }
     }
 
@@ -420,7 +442,7 @@ impl<'a> Staff<'a> {
         drop(books);
         let name = format!("{}.{}", self.fresh_name(), ["txt", "pdf"][at]);
         // What is dropped again comes without a sidecar.
-        self.books.open().documents[id].title = None;
+        self.books.open().untitled(id);
         self.dropped.fetch_add(1, Ordering::Relaxed);
         self.drop_whole(id, &known[at], patient, &name, "dropped again");
     }
@@ -435,8 +457,8 @@ impl<'a> Staff<'a> {
             let name = format!("{}.pdf", self.fresh_name());
             fs::write(staged.join(&name), &bytes).unwrap();
             if self.rng.chance(30) {
-                fs::write(staged.join(format!("{name}.toml")), Self::sidecar(id, Some(patient))).unwrap();
-                self.books.open().documents[id].title = Some(format!("{MARK} title {id}"));
+                fs::write(staged.join(format!("{name}.toml")), sidecar(&title(id), Some(patient))).unwrap();
+                self.books.open().entitled(id, title(id));
             }
             inside.push((id, name));
         }
@@ -465,7 +487,7 @@ impl<'a> Staff<'a> {
         let (from_side, to_side) = (side(&live.folder, &live.name), side(&folder, &name));
         let had_sidecar = from_side.exists();
         if had_sidecar {
-            self.books.open().documents[live.id].title = None;
+            self.books.open().untitled(live.id);
             if sidecar_first {
                 fs::rename(&from_side, &to_side).ok();
             }
@@ -511,11 +533,11 @@ impl<'a> Staff<'a> {
         }
         let Ok(bytes) = fs::read(&lies) else { return };
         let Some(id) = self.books.open().by_hash.get(&hash(&bytes)).copied() else { return };
-        let sidecar = failed(&format!("{name}.toml"));
-        if sidecar.exists() {
-            fs::write(&sidecar, Self::sidecar(id, Some(patient_of(&folder)))).unwrap();
-            self.books.open().documents[id].title = None;
-            fs::rename(&sidecar, self.inbox(&folder, &format!("{name}.toml"))).ok();
+        let beside = failed(&format!("{name}.toml"));
+        if beside.exists() {
+            fs::write(&beside, sidecar(&title(id), Some(patient_of(&folder)))).unwrap();
+            self.books.open().untitled(id);
+            fs::rename(&beside, self.inbox(&folder, &format!("{name}.toml"))).ok();
         }
         let from = now();
         if renameat_with(CWD, &lies, CWD, self.inbox(&folder, &name), RenameFlags::NOREPLACE).is_err() {
@@ -541,6 +563,15 @@ impl<'a> Staff<'a> {
             self.books.note(format!("folder {from} was renamed to {to}"));
         }
     }
+}
+
+fn title(id: usize) -> String {
+    format!("{MARK} title {id}")
+}
+
+fn sidecar(title: &str, patient: Option<usize>) -> String {
+    let statement = patient.map(|patient| format!("[patient]\nidentifier = \"{}\"\n", identifier(patient)));
+    format!("title = \"{title}\"\n{}", statement.unwrap_or_default())
 }
 
 trait Pieces {
