@@ -73,10 +73,10 @@ impl Engine {
             }
         };
         drop(pass);
-        if !still_stands(item).await? {
+        if !self.stands(item).await? {
             // While it was uploaded somebody renamed, moved or edited something: whose it is must be found out afresh.
             self.write(row, Stage::Queued(Queued { upload, message: None, ..queued })).await?;
-            return Ok(Step::Stop(wait(AFRESH, Waiting::Inbox("it changed while it was sent"))));
+            return Ok(Step::Stop(afresh()));
         }
         let message = Message {
             bundle: Uuid::new_v4(),
@@ -87,6 +87,12 @@ impl Engine {
             sent: 0,
         };
         self.fix(row, message).await
+    }
+
+    /// Whether document, sidecar and `patient.toml` are where and as they were when the document was identified.
+    fn stands(&self, item: &Item<'_>) -> impl Future<Output = Result<bool, DeliveryError>> + use<> {
+        let (root, candidate) = (item.inbox.path.clone(), item.candidate.clone());
+        blocking(move || candidate.still_stands(&root))
     }
 
     async fn fix(&self, row: Delivery, message: Message) -> Result<Step, DeliveryError> {
@@ -102,23 +108,22 @@ impl Engine {
         };
         let pass = match self.channel(item).admit(Instant::now()) {
             Ok(pass) => pass,
-            // It was fixed and not sent: back to the queue with the very same message.
-            Err(until) => {
-                let message = Message { sent: message.sent.saturating_sub(1), ..message };
-                let queued = queued_again(&row, message);
-                let sends = row.sends.saturating_sub(1);
-                self.write(Delivery { sends, ..row }, Stage::Queued(queued)).await?;
-                return Ok(Step::Stop(Outcome::Waiting { until, why: Waiting::Channel }));
-            }
+            Err(until) => return self.unsent(row, message, Outcome::Waiting { until, why: Waiting::Channel }).await,
         };
         let bundle = redox::build(&document, row.id(), row.first_seen, &message);
         let embedded = message.upload.is_none().then_some((&ready.file, &document.content));
-        match self.client.create(&item.inbox.slug, bundle, embedded, message.sent > 1).await {
+        // The last look, when nothing stands between it and the request any more, not even a token that is slow to come.
+        let stands = || {
+            let stands = self.stands(item);
+            async { stands.await.unwrap_or(false) }
+        };
+        match self.client.create(&item.inbox.slug, bundle, embedded, message.sent > 1, stands).await {
             Ok(answer) => {
                 self.heard(item);
                 self.accept(row, Some(message), answer, item).await
             }
             Err(Failure::Unknown { why }) => self.unanswered(row, message, why).await,
+            Err(Failure::Changed) => self.unsent(row, message, afresh()).await,
             Err(Failure::TooLarge) if message.upload.is_none() => {
                 self.upload_instead(row, message, ready, item, pass).await
             }
@@ -127,6 +132,16 @@ impl Engine {
                 self.failed(row, queued, failure, item, pass).await
             }
         }
+    }
+
+    /// Sending → Queued: it was fixed and nothing of it was taken. Back to the queue with the very same message, which is sent
+    /// only if the document is still found to be what it says.
+    async fn unsent(&self, row: Delivery, message: Message, outcome: Outcome) -> Result<Step, DeliveryError> {
+        let message = Message { sent: message.sent.saturating_sub(1), ..message };
+        let queued = queued_again(&row, message);
+        let sends = row.sends.saturating_sub(1);
+        self.write(Delivery { sends, ..row }, Stage::Queued(queued)).await?;
+        Ok(Step::Stop(outcome))
     }
 
     /// 413 for an embedded file: Redox took nothing; the same delivery goes the other way.
@@ -191,7 +206,7 @@ impl Engine {
             // The request was broken off before its end: nothing was taken.
             Failure::Changed => {
                 self.write(row, Stage::Queued(Queued { message: None, ..queued })).await?;
-                Ok(Step::Stop(wait(AFRESH, Waiting::Inbox("it changed while it was sent"))))
+                Ok(Step::Stop(afresh()))
             }
             Failure::Later { why, sent, retry_after } => self.later(row, queued, why, sent, retry_after).await,
             Failure::Unknown { why } => self.later(row, queued, why, false, None).await,
@@ -436,10 +451,9 @@ impl Engine {
     }
 }
 
-/// Whether document, sidecar and `patient.toml` are where and as they were when the document was identified.
-async fn still_stands(item: &Item<'_>) -> Result<bool, DeliveryError> {
-    let (root, candidate) = (item.inbox.path.clone(), item.candidate.clone());
-    blocking(move || candidate.still_stands(&root)).await
+/// Identify it again soon.
+fn afresh() -> Outcome {
+    wait(AFRESH, Waiting::Inbox("it changed while it was sent"))
 }
 
 /// The queue entry of a delivery whose message was not taken.

@@ -18,6 +18,9 @@ use crate::{effect, place::RelPath};
 /// What a patient folder's own file is called.
 pub const PATIENT_FILE: &str = "patient.toml";
 
+/// What a sidecar's name adds to its document's.
+const SIDECAR_ENDINGS: [&str; 4] = [".toml", ".json", ".TOML", ".JSON"];
+
 /// How deep folders may lie in each other.
 const DEPTH: usize = 32;
 
@@ -181,7 +184,7 @@ impl Listing {
 
     fn pairing(&self, rel: &RelPath, only_one_of_its_stem: bool) -> Pairing {
         let found = |base: &RelPath| -> Vec<RelPath> {
-            [".toml", ".json", ".TOML", ".JSON"]
+            SIDECAR_ENDINGS
                 .iter()
                 .map(|ending| with_ending(base, ending))
                 .filter(|sidecar| self.entries.contains_key(sidecar))
@@ -201,6 +204,13 @@ impl Listing {
             _ => Pairing::Ambiguous,
         }
     }
+}
+
+/// Every name that a document's sidecar may have.
+pub fn sidecar_names(document: &RelPath) -> Vec<RelPath> {
+    let stem = stem(document);
+    let bases = if &stem == document { vec![stem] } else { vec![document.clone(), stem] };
+    bases.iter().flat_map(|base| SIDECAR_ENDINGS.map(|ending| with_ending(base, ending))).collect()
 }
 
 /// `folder/scan.pdf` → `folder/scan`.

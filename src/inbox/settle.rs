@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     beneath::Stamp,
-    scan::{Kind, Listing, PATIENT_FILE, Pairing},
+    scan::{Kind, Listing, PATIENT_FILE, Pairing, sidecar_names},
 };
 use crate::{effect, place::RelPath};
 
@@ -31,6 +31,8 @@ pub struct Candidate {
     pub since: Instant,
     /// Exactly which states of them: the document first.
     pub members: Vec<(RelPath, Stamp)>,
+    /// Names beside it at which nothing lay: a `patient.toml` or a sidecar there would say something else of it.
+    pub absent: Vec<RelPath>,
 }
 
 impl Candidate {
@@ -39,11 +41,12 @@ impl Candidate {
         self.members[0].1
     }
 
-    /// The names still lead to the same files in the same state: nobody renamed, replaced or edited anything since.
+    /// The names still lead to the same files in the same state: nobody renamed, replaced or edited anything since, and
+    /// nothing came that says more. What cannot be told counts as changed.
     pub fn still_stands(&self, root: &Path) -> bool {
         self.members.iter().all(|(rel, stamp)| {
             effect::symlink_metadata(&root.join(rel.as_path())).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
-        })
+        }) && self.absent.iter().all(|rel| effect::lies_at(&root.join(rel.as_path())).is_ok_and(|lies| !lies))
     }
 }
 
@@ -148,6 +151,11 @@ impl Settler {
             found.next = Some(found.next.map_or(again, |next| next.min(again)));
         }
         found.ready = ready.into_values().collect();
+        for candidate in &mut found.ready {
+            let mut absent = names_that_count(&candidate.path);
+            absent.retain(|name| !listing.entries.contains_key(name));
+            candidate.absent = absent;
+        }
         for candidate in &found.ready {
             self.out.insert(candidate.path.clone(), Out { since: candidate.since, until: None });
         }
@@ -188,8 +196,20 @@ impl Settler {
             pairing: set.pairing.clone(),
             since: members.iter().map(|(_, seen)| seen.since).max()?.max(set.since),
             members: members.into_iter().map(|(name, seen)| (name, seen.stamp)).collect(),
+            absent: Vec::new(),
         })
     }
+}
+
+/// Every name at which something may lie that says whose a document is, or what is said of it.
+fn names_that_count(document: &RelPath) -> Vec<RelPath> {
+    let mut names = sidecar_names(document);
+    let mut folder = document.parent();
+    while let Some(inner) = folder {
+        names.extend(RelPath::new(&inner.as_path().join(PATIENT_FILE)));
+        folder = inner.parent();
+    }
+    names
 }
 
 #[cfg(test)]
@@ -297,6 +317,22 @@ mod tests {
         let mended = listing(&[("a/s.pdf", 10), ("a/s.toml", 6)]);
         settler.observe(&mended, start + 2 * SETTLE, 9);
         assert_eq!(settler.observe(&mended, start + 3 * SETTLE, 9).ready.len(), 1);
+    }
+
+    #[test]
+    fn what_could_come_and_say_more_is_known_by_name() {
+        let start = Instant::now();
+        let mut settler = Settler::new(SETTLE);
+        let one = listing(&[("a/b/s.pdf", 1), ("a/patient.toml", 1), ("a/b/s.toml", 1)]);
+        settler.observe(&one, start, 9);
+        let absent: Vec<_> =
+            settler.observe(&one, start + SETTLE, 9).ready[0].absent.iter().map(ToString::to_string).collect();
+        for name in ["a/b/patient.toml", "a/b/s.pdf.toml", "a/b/s.pdf.json", "a/b/s.json"] {
+            assert!(absent.iter().any(|absent| absent == name), "{name}: {absent:?}");
+        }
+        for name in ["a/patient.toml", "a/b/s.toml"] {
+            assert!(absent.iter().all(|absent| absent != name), "{name} is there");
+        }
     }
 
     #[test]

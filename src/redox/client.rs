@@ -1,6 +1,11 @@
 //! The calls themselves: one token, one connection pool, and every outcome named.
 
-use std::{fs::File, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    future::{Ready, ready},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -111,7 +116,7 @@ impl Client {
             content_type,
         };
         let sent = self
-            .send(&request, || {
+            .send(&request, always, || {
                 let file = file.try_clone().map_err(|error| unreadable(&error))?;
                 Ok(Outgoing::file(envelope.clone(), file, content))
             })
@@ -120,16 +125,18 @@ impl Client {
     }
 
     /// Sends the message; `file` is needed when the Bundle embeds it. Before this is called, the ledger must hold
-    /// durably that it will be.
+    /// durably that it will be. `stands` is asked directly before anything leaves, when a token is there already: a no
+    /// ends it as [`Failure::Changed`].
     ///
     /// # Errors
     /// See [`Failure`], of which `Unknown` and `Later { sent: true, .. }` mean that it may have arrived.
-    pub async fn create(
+    pub async fn create<Stands: Future<Output = bool>>(
         &self,
         slug: &str,
         bundle: Bundle,
         file: Option<(&File, &Content)>,
         resend: bool,
+        stands: impl Fn() -> Stands,
     ) -> Result<Answer, Failure> {
         let body = bundle.body().map_err(|_| Failure::later("the message could not be written"))?;
         let embedded = matches!(body, bundle::Body::Around { .. });
@@ -139,7 +146,7 @@ impl Client {
             content_type: FHIR_JSON,
         };
         let sent = self
-            .send(&request, || match (&body, file) {
+            .send(&request, stands, || match (&body, file) {
                 (bundle::Body::Whole(bytes), _) => Ok(Outgoing::whole(bytes.clone())),
                 (bundle::Body::Around { prefix, suffix }, Some((file, content))) => {
                     let file = file.try_clone().map_err(|error| unreadable(&error))?;
@@ -160,7 +167,7 @@ impl Client {
         let name = id.0.urn().to_string();
         let query = form(&[("identifier", &format!("urn:ietf:rfc:3986|{name}"))]);
         let request = Request { call: Call::Search, url: self.destination(slug, "_search"), content_type: FORM };
-        let sent = self.send(&request, || Ok(Outgoing::whole(Bytes::from(query.clone())))).await?;
+        let sent = self.send(&request, always, || Ok(Outgoing::whole(Bytes::from(query.clone())))).await?;
         let unusable = || Failure::later("the answer to the search for the document cannot be read");
         let body = sent.reply.json().filter(|body| body["resourceType"] == "Bundle").ok_or_else(unusable)?;
         // Servers that ignore a parameter they do not know answer with other documents.
@@ -178,10 +185,18 @@ impl Client {
     }
 
     /// Sends a request; once more with a new token when the first was refused.
-    async fn send(&self, request: &Request, body: impl Fn() -> Result<Outgoing, Failure>) -> Result<Sent, Failure> {
+    async fn send<Stands: Future<Output = bool>>(
+        &self,
+        request: &Request,
+        stands: impl Fn() -> Stands,
+        body: impl Fn() -> Result<Outgoing, Failure>,
+    ) -> Result<Sent, Failure> {
         let mut renewed = false;
         loop {
             let token = self.tokens.get().await?;
+            if !stands().await {
+                return Err(Failure::Changed);
+            }
             let reply = self.attempt(request, &token, body()?).await?;
             match classify(request.call, &reply) {
                 Verdict::Done => return Ok(Sent { reply, url: request.url.clone() }),
@@ -211,6 +226,11 @@ impl Client {
             Err(error) => Err(unanswered(request.call, &error, &outgoing.progress)),
         }
     }
+}
+
+/// For a request that harms nobody.
+fn always() -> Ready<bool> {
+    ready(true)
 }
 
 /// What to do when no answer came. The library's error prints the URL, and is therefore not quoted.

@@ -78,7 +78,7 @@ fn bundle(content: &Content, upload: Option<&str>) -> Bundle {
 /// Sends a message that refers to an upload.
 async fn create(client: &Client) -> Result<Answer, Failure> {
     let (_, content) = file_of(b"abc");
-    client.create("slug", bundle(&content, Some("https://example.org/1")), None, false).await
+    client.create("slug", bundle(&content, Some("https://example.org/1")), None, false, always).await
 }
 
 fn created() -> Option<Act> {
@@ -144,7 +144,7 @@ async fn a_message_refers_to_the_upload_or_embeds_the_file() {
     assert_eq!((answer.status, answer.ids), (200, vec!["DocumentReference/7".into(), "b".into()]));
     assert!(answer.headers.contains(&("x-request-id".into(), "r-1".into())));
     assert!(answer.headers.iter().all(|(name, _)| name != "set-cookie"));
-    client.create("slug", bundle(&content, None), Some((&file, &content)), false).await.unwrap();
+    client.create("slug", bundle(&content, None), Some((&file, &content)), false, always).await.unwrap();
 
     let calls = server.calls();
     for (seen, member) in calls.iter().zip(["url", "data"]) {
@@ -240,7 +240,7 @@ async fn a_refused_token_is_replaced_once() {
     let server = Server::start(to_calls(move |seen| answer(if refuse(seen) { 401 } else { 200 }, "", ""))).await;
     let (file, content) = file_of(&noise(100_000));
     let client = client(&server);
-    client.create("slug", bundle(&content, None), Some((&file, &content)), false).await.unwrap();
+    client.create("slug", bundle(&content, None), Some((&file, &content)), false, always).await.unwrap();
     let calls = server.calls();
     assert_eq!((server.tokens(), calls.len()), (2, 2));
     assert!(calls[0].body == calls[1].body, "byte for byte");
@@ -310,7 +310,7 @@ async fn a_file_that_changes_never_completes_a_request() {
         let (file, content) = file_of(&noise(size));
         file.write_all_at(b"~~~~", size as u64 - 5).unwrap();
         assert_eq!(client.upload(&file, &content).await, Err(Failure::Changed));
-        let sent = client.create("slug", bundle(&content, None), Some((&file, &content)), false).await;
+        let sent = client.create("slug", bundle(&content, None), Some((&file, &content)), false, always).await;
         assert_eq!(sent, Err(Failure::Changed));
     }
     assert!(server.calls().iter().all(|seen| !seen.complete));

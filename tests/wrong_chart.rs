@@ -1,0 +1,163 @@
+//! Never the wrong chart: whatever speaks against the patient, and whenever it comes, nothing leaves before it is settled.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{Clinic, PATIENT, pdf};
+
+const BY_NAME: &str =
+    "[inbox.patient]\nidentifier_system = \"urn:redox:health-one:MR\"\nfolder_pattern = '^(?<identifier>[0-9]+)'\n";
+
+/// Lines for `[delivery]` and a fault: an upload, or for an embedded document the token, is so slow that there is time
+/// between identification and POST.
+const SLOW: [(&str, &str); 2] =
+    [("method = \"upload\"\n", "binary:nth=1:delay=2s"), ("method = \"embed\"\n", "token:nth=1:delay=2s")];
+
+/// A clinic in which folders' names say whose they are, with one of [`SLOW`]'s ways.
+fn slow_clinic((method, fault): (&str, &str)) -> Clinic {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str(method);
+    clinic.inbox.push_str(BY_NAME);
+    clinic.fault(fault);
+    clinic
+}
+
+/// Waits until the slow request is under way.
+fn wait_for_the_window(clinic: &Clinic, (_, fault): (&str, &str)) {
+    let requests = if fault.starts_with("token") { 1 } else { 2 };
+    clinic.wait_for("the slow request", || clinic.record()["requests"] == requests);
+}
+
+fn patients(clinic: &Clinic) -> Vec<String> {
+    let value = |sent: &Value| sent["patient_identifiers"][0]["value"].as_str().unwrap().to_owned();
+    clinic.accepted().iter().map(value).collect()
+}
+
+/// A reason's words, without its line breaks.
+fn reason(clinic: &Clinic, name: &str) -> String {
+    clinic.wait_for_file(&format!("failed/{name}.reason.txt"));
+    clinic.reason(&format!("failed/{name}.reason.txt")).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn assert_refused(clinic: &Clinic, name: &str, words: &[&str]) {
+    let reason = reason(clinic, name);
+    for word in ["NOT SENT"].iter().chain(words) {
+        assert!(reason.contains(word), "{word:?} is not in: {reason}");
+    }
+    assert!(clinic.has(format!("failed/{name}")));
+}
+
+// What changes between identification and POST.
+
+#[test]
+fn a_folder_that_is_renamed_before_the_post_is_noticed() {
+    for slow in SLOW {
+        let clinic = slow_clinic(slow);
+        let _daemon = clinic.daemon();
+        clinic.drop_file("inbox/0001/scans/scan.pdf", pdf("whose?"));
+        wait_for_the_window(&clinic, slow);
+        fs::rename(clinic.path("inbox/0001"), clinic.path("inbox/0002")).unwrap();
+        clinic.wait_for_file("done/0002/scans/scan.pdf.receipt.json");
+        assert_eq!(patients(&clinic), ["0002"], "{slow:?}");
+    }
+}
+
+#[test]
+fn a_patient_file_that_is_edited_before_the_post_is_noticed() {
+    for slow in SLOW {
+        let clinic = slow_clinic(slow);
+        let _daemon = clinic.daemon();
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        wait_for_the_window(&clinic, slow);
+        clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("0000000001", "0000000007"));
+        clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+        assert_eq!(patients(&clinic), ["0000000007"], "{slow:?}");
+    }
+}
+
+#[test]
+fn a_patient_file_that_comes_before_the_post_to_a_folder_without_one_is_noticed() {
+    for slow in SLOW {
+        for place in ["inbox/0001/patient.toml", "inbox/0001/scans/patient.toml"] {
+            let clinic = slow_clinic(slow);
+            let _daemon = clinic.daemon();
+            clinic.drop_file("inbox/0001/scans/scan.pdf", pdf("whose?"));
+            wait_for_the_window(&clinic, slow);
+            clinic.drop_file(place, PATIENT);
+            assert_refused(&clinic, "0001/scans/scan.pdf", &["patient.toml"]);
+            assert_eq!(clinic.accepted().len(), 0, "{slow:?} {place}");
+        }
+    }
+}
+
+#[test]
+fn a_sidecar_that_comes_before_the_post_is_noticed() {
+    for slow in SLOW {
+        for name in ["scan.pdf.toml", "scan.json"] {
+            let clinic = slow_clinic(slow);
+            let _daemon = clinic.daemon();
+            clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+            wait_for_the_window(&clinic, slow);
+            let sidecar = match name.ends_with("toml") {
+                true => "[patient]\nidentifier = \"0000000002\"\n",
+                false => "{\"patient\": {\"identifier\": \"0000000002\"}}",
+            };
+            clinic.drop_file(format!("inbox/bixby/{name}"), sidecar);
+            assert_refused(&clinic, "bixby/scan.pdf", &["disagree"]);
+            assert_eq!(clinic.accepted().len(), 0, "{slow:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_sidecar_that_is_moved_to_another_patient_before_the_post_is_noticed() {
+    for slow in SLOW {
+        let clinic = slow_clinic(slow);
+        clinic.drop_file("inbox/alvarez/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+        let _daemon = clinic.daemon();
+        clinic.drop_file("inbox/bixby/scan.toml", "title = \"Whose?\"\n[patient]\nidentifier = \"0000000001\"\n");
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        wait_for_the_window(&clinic, slow);
+        fs::rename(clinic.path("inbox/bixby/scan.toml"), clinic.path("inbox/alvarez/scan.toml")).unwrap();
+        clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+        assert_eq!(clinic.accepted()[0]["title"], "scan.pdf", "{slow:?}: not what the sidecar said of it");
+        // There it belongs to the document of the same name, whose patient it does not name.
+        clinic.drop_file("inbox/alvarez/scan.pdf", pdf("another"));
+        assert_refused(&clinic, "alvarez/scan.pdf", &["disagree"]);
+        assert_eq!(patients(&clinic), ["0000000001"], "{slow:?}");
+    }
+}
+
+#[test]
+fn a_document_that_is_moved_to_another_patient_before_the_post_is_sent_for_that_one_alone() {
+    for slow in SLOW {
+        let clinic = slow_clinic(slow);
+        clinic.drop_file("inbox/alvarez/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+        let _daemon = clinic.daemon();
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        wait_for_the_window(&clinic, slow);
+        fs::rename(clinic.path("inbox/bixby/scan.pdf"), clinic.path("inbox/alvarez/scan.pdf")).unwrap();
+        clinic.wait_for_file("done/alvarez/scan.pdf.receipt.json");
+        assert_eq!(patients(&clinic), ["0000000002"], "{slow:?}");
+    }
+}
+
+#[test]
+fn a_message_that_waited_for_another_try_is_not_sent_when_its_folder_says_something_else_by_then() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"500ms\"\n".into();
+    clinic.fault("create:always:status=503");
+    let daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+    clinic.wait_for("a try", || clinic.record()["creates"].as_u64() >= Some(1));
+    daemon.kill();
+    clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("2008-01-06", "1999-12-31"));
+    clinic.clear_faults();
+    clinic.command(&["run", "--once", "--for", "5s"]);
+    let sent = clinic.record();
+    assert!(!sent.to_string().contains("2008-01-06"), "{sent}");
+}
