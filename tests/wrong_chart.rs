@@ -161,3 +161,25 @@ fn a_message_that_waited_for_another_try_is_not_sent_when_its_folder_says_someth
     let sent = clinic.record();
     assert!(!sent.to_string().contains("2008-01-06"), "{sent}");
 }
+
+#[test]
+fn what_may_have_arrived_is_held_when_the_patient_s_data_are_changed() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("create:nth=1:hang=after");
+    let daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+    clinic.wait_for("the POST", || clinic.accepted().len() == 1);
+    daemon.kill();
+    clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("2008-01-06", "1999-12-31"));
+    assert_eq!(clinic.run_once(), 1, "it waits for a person");
+    assert_eq!(clinic.accepted().len(), 1, "not sent again with what the folder does not say any more");
+    let listed = clinic.command(&["status", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let row = listed.as_array().and_then(|rows| rows.first()).unwrap_or(&listed);
+    assert_eq!(row["stage"], "held", "{listed}");
+    let id = row["delivery"].as_str().or(row["id"].as_str()).unwrap().to_owned();
+    assert!(clinic.command(&["retry", &id]).status.success());
+    assert_eq!(clinic.run_once(), 0);
+    let sent = clinic.accepted();
+    assert!(sent.len() == 2 && sent[1].to_string().contains("1999-12-31"), "{sent:?}");
+}

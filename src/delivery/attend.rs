@@ -25,6 +25,10 @@ const SOON: Duration = Duration::from_secs(1);
 /// How long a held delivery rests between two looks.
 pub(super) const HELD: Duration = Duration::from_secs(60);
 
+/// Why a delivery whose outcome is not known is held when its patient's data were changed.
+const CONTRADICTED: &str = "what is said of the patient was changed after it was sent; whether it arrived is not known. \
+                            Look into the chart; to send it as it is now: chartdrop retry";
+
 /// What became of a document for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -144,7 +148,12 @@ impl Engine {
             Begun::New(row) => row,
             Begun::Existing(row) => match met_again(row, &place, ready, now) {
                 Met::Go(row) => *row,
-                Met::Changed(row) => self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?,
+                Met::Changed(row) => {
+                    if matches!(&row.stage, Stage::Unknown(unknown) if unknown.why == CONTRADICTED) {
+                        warn!(delivery = %row.id(), "held: what is said of the patient was changed after it was sent");
+                    }
+                    self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?
+                }
                 Met::Duplicate(row) => return self.file_duplicate(&row, item).await,
                 Met::Refused(reason) => return self.refuse(place, *reason, item).await,
             },
@@ -251,17 +260,24 @@ fn met_again(row: Delivery, place: &Place, ready: &Ready, now: Timestamp) -> Met
                 ..moved
             }))
         }
-        // What may have arrived is sent again as it was, or not at all.
+        // What may have arrived is sent again as it was, or not at all: not when it says what the folder does not say any more.
+        Stage::Queued(Queued { message: Some(message), .. }) if contradicts(&row, ready) => {
+            let unknown =
+                Unknown { message: message.clone(), why: CONTRADICTED.into(), since: now, due: None, tries: 0 };
+            Met::Changed(Box::new(Delivery { stage: Stage::Unknown(unknown), ..moved }))
+        }
+        Stage::Unknown(unknown) if unknown.due.is_some() && contradicts(&row, ready) => {
+            let unknown = Unknown { why: CONTRADICTED.into(), due: None, ..unknown.clone() };
+            Met::Changed(Box::new(Delivery { stage: Stage::Unknown(unknown), ..moved }))
+        }
         Stage::Queued(_) | Stage::Unknown(_) if row.place == *place => Met::Go(Box::new(row)),
         Stage::Queued(_) | Stage::Unknown(_) => Met::Changed(Box::new(moved)),
         Stage::Sending(message) => {
-            let unknown = Unknown {
-                message: message.clone(),
-                why: "chartdrop was ended while it waited for the answer".into(),
-                since: now,
-                due: Some(now),
-                tries: 0,
+            let (why, due) = match contradicts(&row, ready) {
+                true => (CONTRADICTED, None),
+                false => ("chartdrop was ended while it waited for the answer", Some(now)),
             };
+            let unknown = Unknown { message: message.clone(), why: why.into(), since: now, due, tries: 0 };
             Met::Changed(Box::new(Delivery { uncertain: row.uncertain + 1, stage: Stage::Unknown(unknown), ..moved }))
         }
         Stage::Accepted(_) | Stage::Rejected(_) if !row.is_filed() => Met::Go(Box::new(row)),
@@ -293,6 +309,11 @@ fn met_again(row: Delivery, place: &Place, ready: &Ready, now: Timestamp) -> Met
             }))
         }
     }
+}
+
+/// Whether a message that may have arrived speaks of another patient, or says other things of him, than the folder does now.
+fn contradicts(row: &Delivery, ready: &Ready) -> bool {
+    row.document.as_ref().is_some_and(|sent| sent.patient != ready.document.patient)
 }
 
 fn queued(now: Timestamp) -> Queued {
