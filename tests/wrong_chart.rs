@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use support::{Clinic, PATIENT, pdf};
@@ -30,6 +33,11 @@ fn slow_clinic((method, fault): (&str, &str)) -> Clinic {
 fn wait_for_the_window(clinic: &Clinic, (_, fault): (&str, &str)) {
     let requests = if fault.starts_with("token") { 1 } else { 2 };
     clinic.wait_for("the slow request", || clinic.record()["requests"] == requests);
+}
+
+/// Waits until something is so old: here the passing of time is what the test is about.
+fn wait_for_age(since: Instant, age: Duration) {
+    support::wait_for("time to pass", || since.elapsed() >= age, String::new);
 }
 
 fn patients(clinic: &Clinic) -> Vec<String> {
@@ -182,4 +190,72 @@ fn what_may_have_arrived_is_held_when_the_patient_s_data_are_changed() {
     assert_eq!(clinic.run_once(), 0);
     let sent = clinic.accepted();
     assert!(sent.len() == 2 && sent[1].to_string().contains("1999-12-31"), "{sent:?}");
+}
+
+// A hold window.
+
+#[test]
+fn a_document_that_is_taken_out_during_its_hold_was_never_anywhere() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str("hold = \"4s\"\n");
+    let daemon = clinic.daemon();
+    let dropped = Instant::now();
+    clinic.drop_file("inbox/bixby/wrong.pdf", pdf("not this patient's"));
+    clinic.drop_file("inbox/bixby/right.pdf", pdf("this patient's"));
+    wait_for_age(dropped, Duration::from_secs(1));
+    fs::rename(clinic.path("inbox/bixby/wrong.pdf"), clinic.path("taken back.pdf")).unwrap();
+    clinic.wait_for_file("done/bixby/right.pdf.receipt.json");
+    assert!(dropped.elapsed() > Duration::from_secs(4), "{:?}", dropped.elapsed());
+    daemon.kill();
+    let record = clinic.record();
+    assert_eq!((&record["uploads"], clinic.accepted().len()), (&1.into(), 1), "{record}");
+    for command in ["status", "history"] {
+        let output = clinic.command(&[command, "--json"]);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("wrong.pdf"), "{output:?}");
+    }
+}
+
+#[test]
+fn whatever_is_changed_during_a_hold_starts_it_anew() {
+    let hold = Duration::from_secs(3);
+    for change in ["scan.pdf", "scan.toml", "patient.toml", "a sidecar taken away", "a restart"] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str("hold = \"3s\"\n");
+        clinic.drop_file("inbox/bixby/scan.toml", "title = \"before\"\n");
+        let mut daemon = Some(clinic.daemon());
+        let mut began = Instant::now();
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("before"));
+        wait_for_age(began, Duration::from_secs(2));
+        began = Instant::now();
+        match change {
+            "scan.pdf" => clinic.drop_file("inbox/bixby/scan.pdf", pdf("after")),
+            "scan.toml" => clinic.drop_file("inbox/bixby/scan.toml", "title = \"after\"\n"),
+            "patient.toml" => clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("Paul", "Peter")),
+            "a restart" => {
+                daemon.take().unwrap().kill();
+                daemon = Some(clinic.daemon());
+                clinic.path("")
+            }
+            _ => {
+                fs::remove_file(clinic.path("inbox/bixby/scan.toml")).unwrap();
+                clinic.path("")
+            }
+        };
+        clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+        assert!(began.elapsed() > hold, "{change}: {:?}", began.elapsed());
+        assert_eq!(clinic.record()["uploads"], 1, "{change}");
+        drop(daemon);
+    }
+}
+
+#[test]
+fn a_run_that_ends_by_itself_waits_for_the_hold() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str("hold = \"2s\"\n");
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("held"));
+    let short = clinic.command(&["run", "--once", "--for", "1s"]);
+    assert_eq!(short.status.code(), Some(1));
+    assert_eq!(clinic.record()["requests"], 0, "nothing before its time");
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted().len(), 1);
 }

@@ -60,6 +60,8 @@ pub struct Inbox {
     pub destination: Destination,
     /// How long a file must stay as it is before it is read.
     pub settle: Duration,
+    /// How long a settled document still lies before it is sent, so that it can be taken back.
+    pub hold: Duration,
     /// How long a document whose end is missing is waited for.
     pub incomplete_after: Duration,
     /// How changes are noticed.

@@ -47,6 +47,8 @@ struct RawInbox {
     destination: String,
     #[serde(default = "default_settle")]
     settle: Duration,
+    #[serde(default = "default_hold")]
+    hold: Duration,
     #[serde(default = "default_incomplete_after")]
     incomplete_after: Duration,
     #[serde(default)]
@@ -145,6 +147,10 @@ impl<'de> Deserialize<'de> for Pattern {
 
 fn default_settle() -> Duration {
     Duration::seconds(2)
+}
+
+fn default_hold() -> Duration {
+    Duration::seconds(0)
 }
 
 fn default_incomplete_after() -> Duration {
@@ -294,6 +300,7 @@ fn inbox(
         path,
         slug,
         settle: raw.settle.get(),
+        hold: raw.hold.get(),
         incomplete_after: raw.incomplete_after.get(),
         watch: raw.watch,
         sidecar: raw.sidecar,

@@ -86,7 +86,7 @@ impl Engine {
                 mode,
                 stop: stop.child_token(),
                 slots: Arc::clone(&slots),
-                settler: Settler::new(inbox.settle),
+                settler: Settler::new(inbox.settle, inbox.hold),
                 queue: VecDeque::new(),
                 workers: JoinSet::new(),
                 held: HashSet::new(),

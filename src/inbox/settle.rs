@@ -53,7 +53,8 @@ impl Candidate {
 /// What was seen of each file, over the scans.
 #[derive(Debug)]
 pub struct Settler {
-    settle: Duration,
+    /// How long everything must have been as it is before a document is handed out.
+    rest: Duration,
     seen: HashMap<RelPath, Seen>,
     /// Which other files count for each document, and since when.
     sets: HashMap<RelPath, Set>,
@@ -97,9 +98,9 @@ pub struct Observation {
 }
 
 impl Settler {
-    /// Nothing seen yet.
-    pub fn new(settle: Duration) -> Self {
-        Self { settle, seen: HashMap::new(), sets: HashMap::new(), out: HashMap::new() }
+    /// Nothing seen yet. A document is handed out when it has lain settled for as long as `hold` says.
+    pub fn new(settle: Duration, hold: Duration) -> Self {
+        Self { rest: settle + hold, seen: HashMap::new(), sets: HashMap::new(), out: HashMap::new() }
     }
 
     /// Takes a scan's listing in. At most `limit` documents are handed out; each stays out until [`Settler::put_back`].
@@ -109,7 +110,8 @@ impl Settler {
             .entries
             .iter()
             .map(|(path, entry)| {
-                let since = before.get(path).filter(|seen| seen.stamp == entry.stamp).map_or(now, |seen| seen.since);
+                let same = before.get(path).filter(|seen| seen.stamp == entry.stamp);
+                let since = same.map_or(now, |seen| seen.since);
                 (path.clone(), Seen { stamp: entry.stamp, since })
             })
             .collect();
@@ -134,7 +136,7 @@ impl Settler {
             let due = match self.out.get(path) {
                 Some(Out { until: None, .. }) => continue,
                 Some(Out { until: Some(until), since }) if *since == candidate.since => *until,
-                _ => candidate.since + self.settle,
+                _ => candidate.since + self.rest,
             };
             if due <= now {
                 ready.insert((due, candidate.path.clone()), candidate);
@@ -147,7 +149,7 @@ impl Settler {
             }
         }
         if !listing.unread.is_empty() {
-            let again = now + self.settle.max(UNREAD_AGAIN);
+            let again = now + self.rest.max(UNREAD_AGAIN);
             found.next = Some(found.next.map_or(again, |next| next.min(again)));
         }
         found.ready = ready.into_values().collect();
@@ -237,7 +239,7 @@ mod tests {
     #[test]
     fn age_counts_from_when_we_first_saw_this_state() {
         let start = Instant::now();
-        let mut settler = Settler::new(SETTLE);
+        let mut settler = Settler::new(SETTLE, Duration::ZERO);
         let growing = settler.observe(&listing(&[("a/s.pdf", 10)]), start, 9);
         assert!(growing.ready.is_empty());
         assert_eq!(growing.next, Some(start + SETTLE));
@@ -250,7 +252,7 @@ mod tests {
     fn a_document_waits_for_its_sidecar_and_its_patient_file() {
         let start = Instant::now();
         for other in ["a/s.pdf.toml", "a/s.json", "a/patient.toml"] {
-            let mut settler = Settler::new(SETTLE);
+            let mut settler = Settler::new(SETTLE, Duration::ZERO);
             settler.observe(&listing(&[("a/s.pdf", 10), (other, 1)]), start, 9);
             let found = settler.observe(&listing(&[("a/s.pdf", 10), (other, 2)]), start + SETTLE, 9);
             assert!(found.ready.is_empty(), "{other}");
@@ -263,7 +265,7 @@ mod tests {
     fn a_document_whose_sidecar_or_patient_file_is_gone_waits_for_another() {
         let start = Instant::now();
         for other in ["a/s.pdf.toml", "a/s.json", "a/patient.toml"] {
-            let mut settler = Settler::new(SETTLE);
+            let mut settler = Settler::new(SETTLE, Duration::ZERO);
             settler.observe(&listing(&[("a/s.pdf", 10), (other, 1)]), start, 9);
             let alone = settler.observe(&listing(&[("a/s.pdf", 10)]), start + 2 * SETTLE, 9);
             assert!(alone.ready.is_empty(), "{other} is perhaps just being saved");
@@ -279,7 +281,7 @@ mod tests {
     fn a_document_is_handed_out_once_until_it_is_put_back() {
         let start = Instant::now();
         let later = start + SETTLE;
-        let mut settler = Settler::new(SETTLE);
+        let mut settler = Settler::new(SETTLE, Duration::ZERO);
         let one = listing(&[("a/s.pdf", 10)]);
         settler.observe(&one, start, 9);
         assert_eq!(settler.observe(&one, later, 9).ready.len(), 1);
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn nothing_of_a_folder_that_was_not_read_whole_is_handed_out() {
         let start = Instant::now();
-        let mut settler = Settler::new(SETTLE);
+        let mut settler = Settler::new(SETTLE, Duration::ZERO);
         let mut two = listing(&[("a/s.pdf", 10), ("b/s.pdf", 10)]);
         settler.observe(&two, start, 9);
         two.unread.insert(Some("a".into()));
@@ -310,7 +312,7 @@ mod tests {
     #[test]
     fn a_pause_ends_when_somebody_mends_something() {
         let start = Instant::now();
-        let mut settler = Settler::new(SETTLE);
+        let mut settler = Settler::new(SETTLE, Duration::ZERO);
         settler.observe(&listing(&[("a/s.pdf", 10), ("a/s.toml", 5)]), start, 9);
         settler.observe(&listing(&[("a/s.pdf", 10), ("a/s.toml", 5)]), start + SETTLE, 9);
         settler.put_back(&rel("a/s.pdf"), start + 1000 * SETTLE);
@@ -322,7 +324,7 @@ mod tests {
     #[test]
     fn what_could_come_and_say_more_is_known_by_name() {
         let start = Instant::now();
-        let mut settler = Settler::new(SETTLE);
+        let mut settler = Settler::new(SETTLE, Duration::ZERO);
         let one = listing(&[("a/b/s.pdf", 1), ("a/patient.toml", 1), ("a/b/s.toml", 1)]);
         settler.observe(&one, start, 9);
         let absent: Vec<_> =
@@ -338,7 +340,7 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_is_handed_out_and_none_is_forgotten() {
         let start = Instant::now();
-        let mut settler = Settler::new(SETTLE);
+        let mut settler = Settler::new(SETTLE, Duration::ZERO);
         let three = listing(&[("a/1.pdf", 1), ("a/2.pdf", 1), ("a/3.pdf", 1)]);
         settler.observe(&three, start, 2);
         let first = settler.observe(&three, start + SETTLE, 2);
