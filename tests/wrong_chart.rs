@@ -259,3 +259,105 @@ fn a_run_that_ends_by_itself_waits_for_the_hold() {
     assert_eq!(clinic.run_once(), 0);
     assert_eq!(clinic.accepted().len(), 1);
 }
+
+// Two folders that say they are the same patient.
+
+/// Drops a folder of its own whose `patient.toml` is [`PATIENT`] with something replaced.
+fn second_folder(clinic: &Clinic, folder: &str, from: &str, to: &str) {
+    assert!(PATIENT.contains(from));
+    clinic.drop_file(format!("{folder}/patient.toml"), PATIENT.replace(from, to));
+}
+
+#[test]
+fn two_folders_with_one_number_and_different_people_stop_both() {
+    for (from, to, what) in [
+        ("2008-01-06", "2008-01-07", "the birth date"),
+        ("Bixby", "Alvarez", "the family name"),
+        ("\"Timothy\", \"Paul\"", "\"Tamara\"", "the given name"),
+    ] {
+        let clinic = Clinic::new(&[]);
+        second_folder(&clinic, "inbox/other folder", from, to);
+        clinic.drop_file("inbox/third/patient.toml", PATIENT.replace("0000000001", "0000000003"));
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        clinic.drop_file("inbox/other folder/b.pdf", pdf("b"));
+        clinic.drop_file("inbox/third/c.pdf", pdf("c"));
+        assert_eq!(clinic.run_once(), 1);
+        assert_refused(&clinic, "bixby/a.pdf", &[what, "\"other folder\"", "Mend the patient.toml"]);
+        assert_refused(&clinic, "other folder/b.pdf", &[what, "\"bixby\""]);
+        assert_eq!(patients(&clinic), ["0000000003"], "the others flow");
+        assert_eq!(clinic.record()["uploads"], 1, "nothing of theirs was even uploaded");
+        // Mended and put back, both are sent.
+        fs::remove_file(clinic.path("inbox/other folder/patient.toml")).unwrap();
+        second_folder(&clinic, "inbox/other folder", "0000000001", "0000000002");
+        fs::rename(clinic.path("failed/bixby/a.pdf"), clinic.path("inbox/bixby/a.pdf")).unwrap();
+        fs::rename(clinic.path("failed/other folder/b.pdf"), clinic.path("inbox/other folder/b.pdf")).unwrap();
+        assert_eq!(clinic.run_once(), 0);
+        assert_eq!(clinic.accepted().len(), 3);
+    }
+}
+
+#[test]
+fn a_second_folder_for_the_same_person_is_no_contradiction() {
+    let clinic = Clinic::new(&[]);
+    second_folder(&clinic, "inbox/same", "Bixby", "BIXBY");
+    second_folder(&clinic, "inbox/initial", "\"Timothy\", \"Paul\"", "\"Timothy P.\"");
+    second_folder(&clinic, "inbox/less", "birth_date = 2008-01-06", "");
+    clinic.drop_file("inbox/other system/patient.toml", PATIENT.replace(":MR", ":XX").replace("Bixby", "Alvarez"));
+    clinic
+        .drop_file("inbox/broken/patient.toml", "identifier = [{ system = \"urn:redox:health-one:MR\", value = \"000");
+    for folder in ["bixby", "same", "initial", "less", "other system"] {
+        clinic.drop_file(format!("inbox/{folder}/scan.pdf"), pdf(folder));
+    }
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted().len(), 5);
+}
+
+#[test]
+fn two_inboxes_of_one_destination_contradict_each_other_and_of_two_do_not() {
+    for (destination, stops) in [("redox-fhir-sandbox", true), ("another", false)] {
+        let mut clinic = Clinic::new(&["--destination", "redox-fhir-sandbox", "--destination", "another"]);
+        clinic.inbox.push_str(&format!(
+            "[[inbox]]\nname = \"back-office\"\npath = \"second/inbox\"\ndestination = \"{destination}\"\nsettle = \"100ms\"\n",
+        ));
+        second_folder(&clinic, "second/inbox/elsewhere", "2008-01-06", "1999-12-31");
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        clinic.drop_file("second/inbox/elsewhere/b.pdf", pdf("b"));
+        assert_eq!(clinic.run_once(), i32::from(stops), "{destination}");
+        assert_eq!(clinic.accepted().len(), if stops { 0 } else { 2 });
+        if stops {
+            assert_refused(&clinic, "bixby/a.pdf", &["\"elsewhere\" of the inbox back-office"]);
+            let note = clinic.reason("second/failed/elsewhere/b.pdf.reason.txt");
+            assert!(
+                note.split_whitespace().collect::<Vec<_>>().join(" ").contains("\"bixby\" of the inbox front-desk")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sidecar_s_birth_date_is_held_against_other_folders_too() {
+    let clinic = Clinic::new(&[]);
+    second_folder(&clinic, "inbox/less", "birth_date = 2008-01-06", "");
+    clinic.drop_file("inbox/less/scan.pdf", pdf("whose?"));
+    clinic.drop_file("inbox/less/scan.toml", "[patient]\nbirth_date = 1999-12-31\n");
+    assert_eq!(clinic.run_once(), 1);
+    assert_refused(&clinic, "less/scan.pdf", &["the birth date", "\"bixby\""]);
+}
+
+#[test]
+fn a_folder_that_contradicts_and_comes_before_the_post_is_noticed() {
+    for slow in SLOW {
+        for edited in [false, true] {
+            let clinic = slow_clinic(slow);
+            if edited {
+                second_folder(&clinic, "inbox/other", "0000000001", "0000000002");
+            }
+            let _daemon = clinic.daemon();
+            clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+            wait_for_the_window(&clinic, slow);
+            second_folder(&clinic, "inbox/other", "2008-01-06", "1999-12-31");
+            assert_refused(&clinic, "bixby/scan.pdf", &["the birth date", "\"other\""]);
+            assert_eq!(clinic.accepted().len(), 0, "{slow:?} {edited}");
+        }
+    }
+}

@@ -121,7 +121,12 @@ impl Engine {
         let Some((inbox, Ok(root))) = root else {
             return Identified::NotYet { why: "the inbox cannot be read at the moment", pause: SOON };
         };
-        let rules = Rules { inbox, types: &self.config.document_types, size_limit: self.config.delivery.size_limit };
+        let rules = Rules {
+            inbox,
+            types: &self.config.document_types,
+            size_limit: self.config.delivery.size_limit,
+            vetting: &self.vetting,
+        };
         identify(&root, rules, candidate, Instant::now())
     }
 

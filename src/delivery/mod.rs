@@ -36,6 +36,7 @@ pub use rebuild::open_ledger;
 use crate::{
     config::Config,
     document::{DeliveryId, Destination},
+    inbox::Vetting,
     ledger::{Ledger, LedgerError},
     pulse::Pulse,
     redox::Client,
@@ -73,6 +74,8 @@ pub struct Engine {
     config: Config,
     ledger: Arc<dyn Ledger>,
     client: Client,
+    /// What speaks for or against a patient, over all inboxes.
+    vetting: Arc<Vetting>,
     /// One for each destination: what is wrong with one must not stop the others.
     channels: BTreeMap<Destination, Channel>,
     /// Deliveries that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
@@ -105,6 +108,7 @@ impl Engine {
         let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Pulse::default())).collect();
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
         Self {
+            vetting: Arc::new(Vetting::new(&config.inboxes)),
             config,
             ledger,
             client,

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -89,10 +89,15 @@ impl Engine {
         self.fix(row, message).await
     }
 
-    /// Whether document, sidecar and `patient.toml` are where and as they were when the document was identified.
+    /// Whether document, sidecar and `patient.toml` are where and as they were when the document was identified, and still
+    /// nothing speaks against its patient.
     fn stands(&self, item: &Item<'_>) -> impl Future<Output = Result<bool, DeliveryError>> + use<> {
-        let (root, candidate) = (item.inbox.path.clone(), item.candidate.clone());
-        blocking(move || candidate.still_stands(&root))
+        let (inbox, candidate, vetting) = (item.inbox.clone(), item.candidate.clone(), Arc::clone(&self.vetting));
+        let patient = item.ready.map(|ready| ready.document.patient.clone());
+        blocking(move || {
+            candidate.still_stands(&inbox.path)
+                && patient.is_some_and(|patient| vetting.vet(&inbox, &candidate.path, &patient).is_ok())
+        })
     }
 
     async fn fix(&self, row: Delivery, message: Message) -> Result<Step, DeliveryError> {

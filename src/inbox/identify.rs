@@ -19,6 +19,7 @@ use super::{
     scan::{Kind, Pairing},
     settle::Candidate,
     sidecar::{self, Sidecar},
+    vetting::{Doubt, Vetting},
 };
 use crate::{
     config::{Inbox, SidecarRule},
@@ -69,6 +70,8 @@ pub struct Rules<'a> {
     pub types: &'a BTreeMap<String, Coding>,
     /// The largest file that is sent, in bytes.
     pub size_limit: u64,
+    /// What is known of patients besides.
+    pub vetting: &'a Vetting,
 }
 
 /// Why identification stopped.
@@ -82,6 +85,15 @@ enum Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Doubt> for Stop {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::NotYet(why) => Self::NotYet(why),
+            Doubt::Refused(refusal) => Self::Refused(refusal),
+        }
     }
 }
 
@@ -117,6 +129,7 @@ fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready
     let patient = patient_of(root, rules, candidate)?;
     let sidecar = sidecar_of(root, rules, candidate)?;
     let patient = sidecar.confirm(patient)?;
+    rules.vetting.vet(rules.inbox, &candidate.path, &patient)?;
     let metadata = sidecar.metadata(&rules.inbox.document_type, rules.types)?;
 
     let file = root.file(&candidate.path).map_err(later)?;

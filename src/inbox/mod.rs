@@ -4,15 +4,18 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod beneath;
+mod claims;
 mod content;
 mod identify;
 mod lease;
 mod lock;
 mod patient;
+mod person;
 mod refusal;
 mod scan;
 mod settle;
 mod sidecar;
+mod vetting;
 mod watch;
 
 pub use beneath::{Root, Stamp};
@@ -22,4 +25,5 @@ pub use lock::Lock;
 pub use refusal::Refusal;
 pub use scan::{Listing, Pairing, Role, role, scan};
 pub use settle::{Candidate, Observation, Settler};
+pub use vetting::{Doubt, Vetting};
 pub use watch::Watcher;

@@ -76,7 +76,8 @@ fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Option<Identifier> {
     (!value.is_empty()).then_some(Identifier { system, value, kind: Some("MR".into()) })
 }
 
-fn from_file(root: &Root, folder: &OsStr) -> Result<Option<Patient>, Failure> {
+/// What a folder's `patient.toml` says; `None` when there is none.
+pub fn from_file(root: &Root, folder: &OsStr) -> Result<Option<Patient>, Failure> {
     let Some(rel) = RelPath::new(&Path::new(folder).join(PATIENT_FILE)) else { return Ok(None) };
     let bytes = match root.read_small(&rel, FILE_LIMIT) {
         Ok(bytes) => bytes,
