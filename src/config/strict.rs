@@ -75,12 +75,17 @@ fn located(text: &str, problem: Problem) -> ParseError {
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
         message: match &problem.key {
-            Some(key) => format!("\"{key}\" {}", problem.says),
+            Some(key) => format!("\"{}\" {}", shown(key), problem.says),
             None => problem.says,
         },
         key: problem.key,
         nearest: problem.nearest,
     }
+}
+
+/// A word that somebody typed, as it may be shown: short, and with nothing in it that a terminal obeys.
+pub fn shown(word: &str) -> String {
+    word.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 /// The error of a visitor that was given something else than `expected`, e.g. `a date such as 2008-01-06`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::refusal::Refusal;
 use crate::{
     config::{
-        strict::{self, nearest},
+        strict::{self, nearest, shown},
         units::{Date, Instant},
     },
     document::{Author, Coding, DocStatus, Metadata, Patient},
@@ -120,8 +120,7 @@ impl Sidecar {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("known are: {}", types.keys().cloned().collect::<Vec<_>>().join(", ")),
                 };
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
-                bad("unknown-type", &format!("\"{shown}\" is not a document type that is known here; {hint}"))
+                bad("unknown-type", &format!("\"{}\" is not a document type that is known here; {hint}", shown(&name)))
             })?,
         };
         let metadata = Metadata {

@@ -81,6 +81,13 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
 }
 
 #[test]
+fn a_key_can_neither_flood_nor_steer_a_screen() {
+    let error = json_error(r#"{"ti\u001b[2Jtle\u007f\n": "secret"}"#);
+    assert!(error.to_string().contains("\"ti[2Jtle\""), "{error}");
+    assert!(toml_error(&format!("{} = 1", "k".repeat(20_000))).to_string().len() < 500);
+}
+
+#[test]
 fn the_first_unknown_key_of_the_file_is_the_one_named() {
     assert_eq!(toml_error("zebra = 1\nabacus = 2\n").key.as_deref(), Some("zebra"));
 }
