@@ -121,6 +121,20 @@ pub struct Coding {
     pub display: Option<String>,
 }
 
+impl Coding {
+    /// A URI without spaces, a code, and words if there are any; each short.
+    pub fn is_usable(&self) -> bool {
+        let plain =
+            |text: &str, most: usize| !text.trim().is_empty() && text.len() <= most && !text.contains(char::is_control);
+        plain(&self.system, 200)
+            && self.system.contains(':')
+            && !self.system.contains(char::is_whitespace)
+            && plain(&self.code, 64)
+            && self.code.trim() == self.code
+            && self.display.as_deref().is_none_or(|display| plain(display, 200))
+    }
+}
+
 /// A patient's identifier. Always strings: leading zeros count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

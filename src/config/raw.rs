@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, Watch,
-    strict::{nearest, refuse},
+    strict::{nearest, refuse, shown},
     units::{ByteSize, Duration},
 };
 use crate::{
@@ -213,6 +213,12 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
         code: "UNK".into(),
         display: Some("Unknown".into()),
     });
+    if let Some((name, _)) = document_types.iter().find(|(_, coding)| !coding.is_usable()) {
+        return Err(format!(
+            "document_types.{}: it needs a system that is a URI such as \"http://loinc.org\", and a code, each short",
+            shown(name)
+        ));
+    }
     if raw.inbox.is_empty() {
         return Err("there is no [[inbox]]: add one, so that there is a folder to watch".into());
     }
@@ -283,6 +289,9 @@ fn inbox(
         None => path.parent().unwrap_or(folder).join(default),
     };
     let patient = match (raw.patient.identifier_system, raw.patient.folder_pattern) {
+        (Some(system), _) if !system.contains(':') || system.contains(char::is_whitespace) => {
+            return Err(format!("inbox {name}: identifier_system is not a URI such as \"urn:redox:health-one:MR\""));
+        }
         (Some(identifier_system), Some(Pattern(pattern))) => Some(FolderPattern { identifier_system, pattern }),
         (None, None) => None,
         _ => return Err(format!("inbox {name}: [inbox.patient] needs both identifier_system and folder_pattern")),

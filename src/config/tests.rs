@@ -101,6 +101,8 @@ fn what_makes_no_sense_is_refused_with_words() {
         ("destination = \"redox-fhir-sandbox\"", "destination = \"a/b\"", "slug"),
         ("folder_pattern = '^(?<identifier>[0-9]+)'", "folder_pattern = '^[0-9]+'", "identifier"),
         ("identifier_system = \"urn:redox:health-one:MR\"", "", "identifier_system"),
+        ("identifier_system = \"urn:redox:health-one:MR\"", "identifier_system = \"MR\"", "URI"),
+        ("system = \"http://loinc.org\"", "system = \"LOINC\"", "document_types.referral"),
         ("client_id = \"00000000-0000-0000-0000-000000000000\"", "client_id = \"…\"", "client_id"),
         ("[redox]", "[delivery]\nconcurrency = 0\n[redox]", "concurrency"),
         ("[redox]", "[delivery]\nretry_first = \"2h\"\n[redox]", "retry_first"),

@@ -149,10 +149,8 @@ fn checked(metadata: Metadata) -> Result<Metadata, &'static str> {
     if too_long(&metadata.visit, 64) {
         return Err("visit is empty or longer than 64 letters");
     }
-    let coding = &metadata.kind;
-    let spaced = coding.system.contains(char::is_whitespace) || coding.code.trim() != coding.code;
-    if bad(&coding.system, 200) || bad(&coding.code, 64) || too_long(&coding.display, 200) || spaced {
-        return Err("type needs a system without spaces and a code, each short");
+    if !metadata.kind.is_usable() {
+        return Err("type needs a system that is a URI such as \"http://loinc.org\", and a code, each short");
     }
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if bad(&metadata.category, 64) || !metadata.category.chars().all(plain) {
@@ -247,6 +245,15 @@ mod tests {
     fn an_unknown_type_names_the_nearest() {
         let refusal = metadata("type = \"referal\"").unwrap_err();
         assert!(refusal.what.contains("\"referral\""), "{}", refusal.what);
+    }
+
+    #[test]
+    fn a_type_that_no_message_can_hold_is_refused() {
+        for coding in
+            [r#"system = "LOINC", code = "1""#, r#"system = "urn:x", code = "\u0001""#, r#"system = "", code = "1""#]
+        {
+            assert_eq!(metadata(&format!("type = {{ {coding} }}")).unwrap_err().code, "sidecar-unusable", "{coding}");
+        }
     }
 
     #[test]
