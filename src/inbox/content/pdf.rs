@@ -22,7 +22,7 @@ pub(super) fn end(bytes: &Bytes<'_>, head: &[u8]) -> io::Result<End> {
     let start = header(head).unwrap_or(0);
     let body = head.get(start..).unwrap_or_default();
     if let Some(length) = linearized_length(body)
-        && bytes.size < start as u64 + length
+        && bytes.size < length.saturating_add(start as u64)
     {
         return End::missing(format!("it has {} bytes and says of itself that it has {length}", bytes.size));
     }

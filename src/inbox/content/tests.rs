@@ -210,6 +210,8 @@ fn a_pdf_for_the_web_knows_its_length() {
     let length = linearized(0).len();
     assert_eq!(look(linearized(length).as_bytes(), "a.pdf"), Inspection::Whole(Kind::Pdf));
     assert!(is_cut_off(&look(linearized(length + 1).as_bytes(), "a.pdf")));
+    let most = format!("\n%PDF-1.4\n<< /Linearized 1 /L {} >>\nstartxref\n0\n%%EOF\n", u64::MAX);
+    assert!(is_cut_off(&look(most.as_bytes(), "a.pdf")), "a job's first line before it and all");
 }
 
 #[test]
