@@ -179,9 +179,8 @@ pub async fn hold(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
 
 /// Lets a held delivery go on.
 pub async fn release(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
-    let (config, ledger) = open(config)?;
-    let row = find(&ledger, &args.id).await?;
-    println!("{}", operator::release(config.delivery.on_unknown, &ledger, row).await?);
+    let (_, ledger) = open(config)?;
+    println!("{}", operator::release(&ledger, find(&ledger, &args.id).await?).await?);
     Ok(DONE)
 }
 

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use crate::{
-    config::{Config, OnUnknown},
+    config::Config,
     effect,
     filing::{self, Found},
     ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Stage, Unknown},
+    message::Message,
 };
 
 /// Why a decision could not be carried out. Nothing was changed.
@@ -69,26 +70,18 @@ pub async fn hold(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, Op
     Ok("It is held until you release it.")
 }
 
-/// Lets a held delivery go on where it was.
-pub async fn release(on_unknown: OnUnknown, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
+/// Lets a held delivery go on: what was never sent is sent, and what was sent without an answer is sent again as it was.
+pub async fn release(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
     let now = Timestamp::now();
     let stage = match row.stage.clone() {
         Stage::Queued(queued) if queued.due == Timestamp::MAX => {
             Stage::Queued(Queued { due: now, why: String::new(), ..queued })
         }
-        Stage::Unknown(mut unknown) if unknown.due.is_none() => {
-            // The same message may be sent as often again as before it was held.
-            unknown.message.sent = 1;
-            match on_unknown {
-                OnUnknown::Search | OnUnknown::Resend => {
-                    Stage::Unknown(Unknown { due: Some(now), tries: 0, ..unknown })
-                }
-                // As an unknown outcome it would be held again at once.
-                OnUnknown::Hold => {
-                    let message = Some(unknown.message);
-                    Stage::Queued(Queued { since: now, due: now, message, ..Queued::default() })
-                }
-            }
+        // The same message is sent again, whatever the policy: that would only hold it again. And if this answer is lost as
+        // well, the message may be sent as often again as before it was held.
+        Stage::Unknown(Unknown { message, due: None, .. }) => {
+            let message = Some(Message { sent: 1, ..message });
+            Stage::Queued(Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message })
         }
         _ => return Err(OperatorError::Refused("It is not held.")),
     };
