@@ -21,7 +21,7 @@ use std::{
     thread,
 };
 
-use disk::{Mounts, copy_folder, ledger_in_state, remove, tampered, words};
+use disk::{Mounts, copy_folder, ledger_in_state, remove, service, tampered, words};
 use serde_json::Value;
 use support::{Clinic, pdf};
 
@@ -555,8 +555,9 @@ fn a_newer_ledger_is_refused_with_words_and_left_alone() {
     for (what, make_newer) in [("stamp", newer_stamp), ("row", newer_row)] {
         make_newer();
         let before = [fs::read(clinic.path("ledger/db")).unwrap(), fs::read(clinic.path("ledger.stamp")).unwrap()];
-        for arguments in [&["run"][..], &ONCE, &["status"], &["history"]] {
-            let parts = ["newer chartdrop", "version 2", "install that chartdrop again"];
+        let parts = ["newer chartdrop", "version 2", "install that chartdrop again"];
+        assert_stopped(&service(&clinic), 2, &parts);
+        for arguments in [&ONCE[..], &["status"], &["history"]] {
             assert_stopped(&clinic.command(arguments), 2, &parts);
         }
         assert!(!clinic.files("").iter().any(|file| file.contains("lost-") || file.contains("rebuilt")), "{what}");
@@ -679,8 +680,7 @@ fn a_receipt_that_cannot_be_read_stops_intake() {
     clinic.drop_file("done/bixby/b.pdf.receipt.json", &receipt[..receipt.len() / 2]);
     lose(&clinic);
     clinic.drop_file("inbox/bixby/again.pdf", pdf("b"));
-    for arguments in [&["run"][..], &ONCE] {
-        let output = clinic.command(arguments);
+    for output in [service(&clinic), clinic.command(&ONCE)] {
         assert_stopped(&output, 2, &["1 of the receipts", "from a backup", "ledger.unreadable.txt"]);
         assert!(!words(&output).contains("b.pdf"), "a log holds no file names");
     }
@@ -705,8 +705,8 @@ fn a_rebuild_that_is_cut_short_is_begun_again() {
     // Nothing was filed yet: only the stamp knows of it. Its share goes away at the wrong moment.
     lose(&clinic);
     fs::rename(clinic.path("inbox"), clinic.path("away")).unwrap();
-    assert_stopped(&clinic.command(&["run"]), 1, &["is its share mounted?"]);
-    assert_stopped(&clinic.command(&["run"]), 1, &["is its share mounted?"]);
+    assert_stopped(&service(&clinic), 1, &["is its share mounted?"]);
+    assert_stopped(&service(&clinic), 1, &["is its share mounted?"]);
     fs::rename(clinic.path("away"), clinic.path("inbox")).unwrap();
     clinic.drop_file("inbox/bixby/old.pdf", &old);
     assert_eq!(clinic.run_once(), 0);

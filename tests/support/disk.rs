@@ -1,6 +1,7 @@
 //! Bad disks: small, full and read-only ones by mounts that nobody else sees, failing and slow ones by strace.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -8,6 +9,22 @@ use std::{
 };
 
 use super::support::{Clinic, chartdrop};
+
+/// A service that should end and does not is ended after so long, with another code than its own.
+const TIMEOUT: [&str; 3] = ["-s", "KILL", "60"];
+
+/// `chartdrop ARGUMENTS --config …`.
+fn program(arguments: &[&str], config: &Path) -> Vec<OsString> {
+    let mut words = vec![chartdrop().get_program().to_owned()];
+    words.extend(arguments.iter().map(OsString::from));
+    words.extend(["--config".into(), config.into()]);
+    words
+}
+
+/// The service, to the end that it is expected to come to by itself.
+pub fn service(clinic: &Clinic) -> Output {
+    Command::new("timeout").args(TIMEOUT).args(program(&["run"], &clinic.config())).output().unwrap()
+}
 
 /// Mounts that exist for this test alone. Root makes them, or anybody where the kernel lets users have namespaces of
 /// their own (as Debian's does).
@@ -82,9 +99,9 @@ impl Mounts {
         Path::new(&format!("/proc/{}/root", self.holder.id())).join(path.strip_prefix("/").unwrap())
     }
 
-    /// `chartdrop ARGUMENTS --config …`, to its end, or of `run` to the end that the disk makes.
+    /// `chartdrop ARGUMENTS --config …`, to the end that the disk makes.
     pub fn chartdrop(&self, config: &Path, arguments: &[&str]) -> Output {
-        self.command(chartdrop().get_program()).args(arguments).arg("--config").arg(config).output().unwrap()
+        self.command("timeout").args(TIMEOUT).args(program(arguments, config)).output().unwrap()
     }
 }
 
@@ -97,7 +114,7 @@ pub fn tampered(clinic: &Clinic, inject: &str, files: &[PathBuf], arguments: &[&
     for file in files {
         command.arg("-P").arg(file);
     }
-    command.arg(chartdrop().get_program()).args(arguments).arg("--config").arg(clinic.config());
+    command.arg("timeout").args(TIMEOUT).args(program(arguments, &clinic.config()));
     let output = command.output().unwrap_or_else(|error| panic!("strace (Debian package strace): {error}"));
     let trace = fs::read_to_string(&trace).unwrap();
     (output, trace.contains("(INJECTED)") || trace.contains("(DELAYED)"))
