@@ -59,7 +59,7 @@ fn folders(inbox: &Inbox) -> Vec<Line> {
         let what = format!("{}: {role} folder {}", inbox.name, folder.display());
         // `run` makes done and failed; an inbox that is missing may be a share that is not mounted.
         if role != "inbox" && !folder.exists() {
-            std::fs::create_dir_all(folder).ok();
+            filing::create_root(folder).ok();
         }
         lines.push(match filing::probe(folder) {
             Ok(()) => Line::Good(format!("{what}: a file can be written, renamed and removed")),

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use moves::{FileId, id_of, is_temporary};
+pub use moves::{FileId, create_root, id_of, is_temporary};
 pub use names::note as note_of;
 use receipt::Receipt;
 
@@ -99,7 +99,7 @@ pub struct Found {
 /// Makes done and failed where they are missing.
 pub fn make(done: &Path, failed: &Path) -> Result<(), FilingError> {
     for folder in [done, failed] {
-        effect::create_dir_all(folder).map_err(|error| FilingError::Make { folder: folder.into(), error })?;
+        create_root(folder).map_err(|error| FilingError::Make { folder: folder.into(), error })?;
     }
     Ok(())
 }
@@ -119,7 +119,7 @@ pub fn plan(folder: &Path, wanted: &RelPath, found: &Found, note: &Note) -> Resu
 pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Note) -> Result<(), FilingError> {
     let moving = |error| FilingError::Move { folder: folder.into(), error };
     let (source, target) = (inbox.join(found.document.as_path()), folder.join(to.as_path()));
-    make_folder(folder, to).map_err(moving)?;
+    moves::create_folder_of(folder, &target).map_err(moving)?;
     if absent(moves::rename(&source, &target, found.id)).map_err(moving)?.is_none()
         && let Some(device) = found.device
         && device_of(&source).map_err(moving)? != device
@@ -131,18 +131,25 @@ pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Not
         let target = folder.join(to.with_file_name(&name).as_path());
         absent(moves::rename(&inbox.join(sidecar.as_path()), &target, None)).map_err(moving)?;
     }
-    write_note(folder, to, note)
+    create_note(&folder.join(names::note(to, note.ending()).as_path()), note)
+        .map_err(|error| FilingError::Note { folder: folder.into(), error })
 }
 
 /// Writes the note of a document that lies in its final place; one that is there already stays.
 pub fn write_note(folder: &Path, to: &RelPath, note: &Note) -> Result<(), FilingError> {
-    let writing = |error| FilingError::Note { folder: folder.into(), error };
     let path = folder.join(names::note(to, note.ending()).as_path());
-    make_folder(folder, to).map_err(writing)?;
-    let bytes = note.bytes().map_err(writing)?;
-    match moves::create_whole(&path, |file| effect::write_all(file, &bytes)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result.map_err(writing),
+    moves::create_folder_of(folder, &path)
+        .and_then(|()| create_note(&path, note))
+        .map_err(|error| FilingError::Note { folder: folder.into(), error })
+}
+
+/// When it has returned, the note is durable, and so is every move into its folder that came before it.
+fn create_note(path: &Path, note: &Note) -> io::Result<()> {
+    let bytes = note.bytes()?;
+    match moves::create_whole(path, |file| effect::write_all(file, &bytes)) {
+        // Of a try that was ended, perhaps before it had synced anything.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => moves::sync_folder_of(path),
+        result => result,
     }
 }
 
@@ -150,7 +157,7 @@ pub fn write_note(folder: &Path, to: &RelPath, note: &Note) -> Result<(), Filing
 pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Result<(), FilingError> {
     let moving = |error| FilingError::Move { folder: inbox.into(), error };
     let target = inbox.join(to.as_path());
-    make_folder(inbox, to).map_err(moving)?;
+    moves::create_folder_of(inbox, &target).map_err(moving)?;
     // The sidecar first: a document that settles alone would be sent without it.
     if let Some(sidecar) = &found.sidecar {
         let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
@@ -189,15 +196,6 @@ pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Option<RelPat
         }
     }
     beside(stem)
-}
-
-/// Makes the folder of `to` beneath `root`, and never the root: one that is not there is a share that is not mounted.
-fn make_folder(root: &Path, to: &RelPath) -> io::Result<()> {
-    effect::metadata(root)?;
-    match to.parent() {
-        Some(parent) => effect::create_dir_all(&root.join(parent.as_path())),
-        None => Ok(()),
-    }
 }
 
 /// The device of the nearest folder above a path that is there.

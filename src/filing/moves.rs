@@ -104,8 +104,31 @@ pub fn create_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
     sync_folder_of(path)
 }
 
+/// Makes the folder of `path`, beneath `root`. What is put into a folder is lost with the folder's name, so each one up to
+/// `root` is durable in the one above: also one that stands, for it may have been made just before the power fails.
+/// The root itself is never made: one that is not there is a share that is not mounted.
+pub fn create_folder_of(root: &Path, path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    effect::metadata(root)?;
+    effect::create_dir_all(folder)?;
+    folder.ancestors().take_while(|folder| *folder != root).try_for_each(sync_folder_of)
+}
+
+/// Makes a done or failed folder that is not there.
+pub fn create_root(root: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for folder in root.ancestors() {
+        if effect::lies_at(folder)? {
+            break;
+        }
+        missing.push(folder);
+    }
+    effect::create_dir_all(root)?;
+    missing.into_iter().try_for_each(sync_folder_of)
+}
+
 /// A rename is durable once its folder is.
-fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => match effect::open(folder).and_then(|folder| effect::sync(&folder)) {
             // Some network filesystems cannot sync a folder; there the server decides.

@@ -5,6 +5,7 @@
 
 pub mod dice;
 pub mod oracle;
+pub mod unsynced;
 
 use std::{
     fs,

@@ -1,0 +1,213 @@
+//! Beyond one filesystem's habits: a run is recorded with strace, and of what it had not synced at any of its points, every
+//! part may be missing, torn or there alone. The program is started on what is left, and the sandbox is asked.
+//!
+//! The gate tries as many of the states as its time allows, in an order of chance (`UNSYNCED_SEED`); with `UNSYNCED=all`
+//! it is all of them, in about twenty minutes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use support::{
+    Clinic, chartdrop,
+    dice::Dice,
+    oracle::Dropped,
+    pdf,
+    unsynced::{CALLS, Cut, Recording, Tree},
+};
+
+/// Each with a sandbox and recordings of its own.
+const WORKERS: usize = 3;
+
+/// What the gate spends on it.
+const GATE: Duration = Duration::from_secs(45);
+
+/// States by chance at each point of a run.
+const CHANCES: usize = 6;
+
+const SIDECAR: &str = "title = \"Referral letter\"\n[patient]\nidentifier = \"0000000001\"\n";
+
+/// What the tries came to.
+#[derive(Default)]
+struct Tally {
+    states: AtomicUsize,
+    tried: AtomicUsize,
+    rebuilt: AtomicUsize,
+    sent_again: AtomicUsize,
+}
+
+#[test]
+fn whatever_a_power_cut_leaves_of_what_was_not_synced() {
+    let all = std::env::var_os("UNSYNCED").is_some_and(|which| which == "all");
+    let mut dice = Dice::of_environment("UNSYNCED_SEED");
+    let seeds: Vec<u64> = (0..WORKERS).map(|_| dice.below(u64::MAX)).collect();
+    let tally = Tally::default();
+    let spend = (!all).then_some(GATE);
+    thread::scope(|scope| {
+        for (worker, seed) in seeds.into_iter().enumerate() {
+            let tally = &tally;
+            scope.spawn(move || explore(worker, Dice::new(seed), spend, tally));
+        }
+    });
+    let [states, tried, rebuilt, sent_again] =
+        [&tally.states, &tally.tried, &tally.rebuilt, &tally.sent_again].map(|count| count.load(Ordering::Relaxed));
+    println!(
+        "{tried} of {states} different states: the ledger was built again in {rebuilt}, something was sent again (and \
+         says so) in {sent_again}"
+    );
+    assert!(tried > 50, "only {tried} states were tried: this machine is too slow for this test, or it hangs");
+}
+
+/// One run and what belongs to it.
+struct Recorded {
+    recording: Recording,
+    dropped: Vec<Dropped>,
+    /// What the sandbox had accepted when it was over, and when.
+    accepted: Vec<(f64, Value)>,
+}
+
+fn explore(worker: usize, mut dice: Dice, spend: Option<Duration>, tally: &Tally) {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox = "settle = \"20ms\"\nincomplete_after = \"1s\"\n".into();
+    clinic.delivery = "retry_first = \"10ms\"\nretry_max = \"50ms\"\n".into();
+    let outside = clinic.home.clone();
+    clinic.home = outside.join("first");
+    fs::create_dir_all(clinic.path("inbox/bixby")).unwrap();
+    fs::write(clinic.path("inbox/bixby/patient.toml"), support::PATIENT).unwrap();
+    for name in ["key.pem", "jwk.json"] {
+        fs::copy(outside.join(name), clinic.path(name)).unwrap();
+    }
+    for folder in ["done", "failed"] {
+        fs::create_dir(clinic.path(folder)).unwrap();
+    }
+    // The first run makes ledger and folders, the second finds them.
+    let first = record(&clinic, &outside, &format!("{worker}-first"), &[]);
+    let second = record(&clinic, &outside, &format!("{worker}-second"), &first.dropped);
+    let mut seen = HashSet::new();
+    let mut cuts = Vec::new();
+    for recorded in [&first, &second] {
+        for point in 0..=recorded.recording.len() {
+            for cut in recorded.recording.cuts(point, CHANCES, |limit| dice.below(limit)) {
+                let (certain, possible) = recorded.accepted_before(&cut);
+                let tree = recorded.recording.tree(&cut);
+                if seen.insert((tree.fingerprint(), certain.len(), possible.len())) {
+                    cuts.push((recorded, cut));
+                }
+            }
+        }
+    }
+    tally.states.fetch_add(cuts.len(), Ordering::Relaxed);
+    let began = Instant::now();
+    while !cuts.is_empty() && spend.is_none_or(|spend| began.elapsed() < spend) {
+        let (recorded, cut) = cuts.swap_remove(usize::try_from(dice.below(cuts.len() as u64)).unwrap());
+        clinic.home = outside.join("state");
+        fs::create_dir(&clinic.home).unwrap();
+        recorded.recording.tree(&cut).write(&clinic.home);
+        // A key that others can read is refused.
+        fs::copy(outside.join("key.pem"), clinic.path("key.pem")).unwrap();
+        let mut log = String::new();
+        let finding = live_on(&clinic, recorded, &cut, &mut log, tally);
+        finding.unwrap_or_else(|finding| {
+            let (lost, run) = (recorded.recording.lost(&cut), recorded.recording.words());
+            panic!("{finding}\ncut at {}, lost:\n{lost}\nThe run:\n{run}\n{log}", cut.point)
+        });
+        tally.tried.fetch_add(1, Ordering::Relaxed);
+        fs::remove_dir_all(&clinic.home).unwrap();
+    }
+}
+
+/// Drops five documents, and records how `run --once` delivers them.
+fn record(clinic: &Clinic, outside: &Path, run: &str, earlier: &[Dropped]) -> Recorded {
+    let document = |name: &str, ending: &str, words: &str| Dropped {
+        folder: "bixby".into(),
+        name: format!("{run}-{name}.{ending}"),
+        bytes: pdf(&format!("{run} {words}")),
+        patient: "0000000001".into(),
+        refused: ending == "exe",
+        twin: words == "twin",
+    };
+    let dropped = [
+        document("sent", "pdf", "sent"),
+        document("also", "pdf", "also"),
+        document("one", "pdf", "twin"),
+        document("other", "pdf", "twin2"),
+        document("refused", "exe", "refused"),
+    ];
+    for dropped in &dropped {
+        clinic.drop_file(format!("{}.toml", dropped.path("inbox")), SIDECAR);
+        clinic.drop_file(dropped.path("inbox"), &dropped.bytes);
+    }
+    let config = clinic.config();
+    // One of the answers is lost.
+    clinic.fault("create:nth=2:cut=after");
+    let before = Tree::read(&clinic.home);
+    let trace = outside.join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-ttt", "-T", "-xx", "-s", "1000000", "-e"]).arg(format!("trace={CALLS}")).arg("-o");
+    command.arg(&trace).arg(chartdrop().get_program()).args(["run", "--once", "--for", "30s", "--config"]).arg(config);
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("strace is needed: {error}"));
+    clinic.clear_faults();
+    let recording = Recording::read(&trace, &clinic.home, before);
+    let (recorded, lies) = (recording.after().fingerprint(), Tree::read(&clinic.home).fingerprint());
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(recorded, lies, "the recording missed something\n{}\n{log}", recording.words());
+    let accepted = clinic.accepted_facts().into_iter().map(|message| {
+        let at: jiff::Timestamp = message["at"].as_str().unwrap().parse().unwrap();
+        (at.as_nanosecond() as f64 / 1e9, message)
+    });
+    Recorded { recording, dropped: [earlier, &dropped].concat(), accepted: accepted.collect() }
+}
+
+impl Recorded {
+    /// What had been accepted before the cut for certain, and what may have been.
+    fn accepted_before(&self, cut: &Cut) -> (Vec<Value>, Vec<Value>) {
+        let (before, after) = self.recording.moments(cut);
+        let until = |end: f64| {
+            let accepted = self.accepted.iter().filter(|(at, _)| *at <= end);
+            accepted.map(|(_, message)| message.clone()).collect()
+        };
+        (until(before), until(after))
+    }
+}
+
+/// Starts the program on what a cut left, lets it end its work, and judges.
+fn live_on(clinic: &Clinic, recorded: &Recorded, cut: &Cut, log: &mut String, tally: &Tally) -> Result<(), String> {
+    let earlier = clinic.accepted_facts().len();
+    // Once more, since a sidecar may have come to rest only then.
+    for _ in 0..2 {
+        let output = clinic.command(&["run", "--once", "--for", "20s"]);
+        log.push_str(&String::from_utf8_lossy(&output.stderr));
+        if clinic.files("inbox") == ["bixby/patient.toml"] {
+            break;
+        }
+    }
+    let later = clinic.accepted_facts().split_off(earlier);
+    let (certain, possible) = recorded.accepted_before(cut);
+    let with = |before: &[Value]| [before, &later].concat();
+    for dropped in &recorded.dropped {
+        dropped.is_at_rest(clinic, &with(&certain))?;
+        dropped.is_at_rest(clinic, &with(&possible))?;
+    }
+    let is_rebuilt = log.contains("lost its rows");
+    tally.rebuilt.fetch_add(usize::from(is_rebuilt), Ordering::Relaxed);
+    for dropped in recorded.dropped.iter().filter(|dropped| !dropped.among(&later).is_empty()) {
+        // It is filed only after the ledger has durably said that it was accepted.
+        if recorded.recording.has_arrived(cut.point, &dropped.name, "done") && !is_rebuilt {
+            return Err(format!("{} had been accepted and filed, and was sent again", dropped.name));
+        }
+        let again = !dropped.among(&certain).is_empty();
+        tally.sent_again.fetch_add(usize::from(again), Ordering::Relaxed);
+    }
+    Ok(())
+}
