@@ -39,6 +39,8 @@ enum Kind {
     Embedded,
     /// Of a kind that is not sent.
     Refused,
+    /// Accepted before, under another name.
+    Duplicate,
 }
 
 #[test]
@@ -69,6 +71,11 @@ fn every_step_of_a_refusal() {
 #[test]
 fn every_step_of_a_refusal_by_the_service() {
     every_step(Kind::Refused, false);
+}
+
+#[test]
+fn every_step_of_a_duplicate() {
+    every_step(Kind::Duplicate, true);
 }
 
 fn every_step(kind: Kind, once: bool) {
@@ -106,7 +113,8 @@ fn every_step(kind: Kind, once: bool) {
     for room in ["src/inbox/", "src/ledger/", "src/filing/"] {
         assert!(hits.keys().any(|place| place.starts_with(room)), "no step was hit in {room}");
     }
-    assert_eq!(hits.keys().any(|place| place.starts_with("src/redox/client.rs")), kind != Kind::Refused);
+    let is_sent = matches!(kind, Kind::Uploaded | Kind::Embedded);
+    assert_eq!(hits.keys().any(|place| place.starts_with("src/redox/client.rs")), is_sent);
 }
 
 /// Hits one step with each of the faults. Gives back the lines that were hit: none when there is no such step.
@@ -121,8 +129,13 @@ fn one_step(kind: Kind, once: bool, number: usize, faults: &[&str]) -> Vec<Strin
             bytes: pdf(&format!("{number} {fault}")),
             patient: "0000000001".into(),
             refused: kind == Kind::Refused,
-            twin: false,
+            twin: kind == Kind::Duplicate,
         };
+        if kind == Kind::Duplicate {
+            clinic.drop_file(format!("inbox/bixby/first-{fault}.pdf.toml"), SIDECAR);
+            clinic.drop_file(format!("inbox/bixby/first-{fault}.pdf"), &dropped.bytes);
+            assert_eq!(clinic.run_once(), 0);
+        }
         clinic.drop_file(format!("inbox/bixby/{name}.toml"), SIDECAR);
         clinic.drop_file(format!("inbox/bixby/{name}"), &dropped.bytes);
         let place = run_with_fault(&clinic, number, fault, once, &name);

@@ -141,7 +141,7 @@ fn record(clinic: &Clinic, outside: &Path, run: &str, earlier: &[Dropped]) -> Re
         document("sent", "pdf", "sent"),
         document("also", "pdf", "also"),
         document("one", "pdf", "twin"),
-        document("other", "pdf", "twin2"),
+        document("other", "pdf", "twin"),
         document("refused", "exe", "refused"),
     ];
     for dropped in &dropped {

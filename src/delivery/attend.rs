@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How soon to look again at a document whose twin is just being sent, or that changed under our hands.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// How long a held delivery rests between two looks.
 pub(super) const HELD: Duration = Duration::from_secs(60);
@@ -159,7 +159,7 @@ impl Engine {
                     }
                     self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?
                 }
-                Met::Duplicate(row) => return self.file_duplicate(&row, item).await,
+                Met::Duplicate(row) => return self.file_duplicate(*row, item).await,
                 Met::Refused(reason) => return self.refuse(place, *reason, item).await,
             },
         };

@@ -10,6 +10,7 @@ mod alarm;
 mod attend;
 mod channel;
 mod dispatch;
+mod duplicate;
 pub mod operator;
 mod rebuild;
 mod recover;

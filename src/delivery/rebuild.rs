@@ -238,7 +238,7 @@ fn accepted(inbox: &Inbox, path: &RelPath, receipt: Receipt) -> Said {
         document: Some(receipt.document),
         sends: receipt.sends,
         uncertain: receipt.uncertain,
-        stage: Stage::Accepted(Accepted { at, message: None, answer: receipt.answer, filing }),
+        stage: Stage::Accepted(Accepted { at, message: None, answer: receipt.answer, filing, twin: None }),
     };
     row.shrink();
     Said { row, first_hand: receipt.status == Status::Accepted }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::{
     DeliveryError, Engine, after, age,
     attend::{HELD, Item, Outcome, Step, Waiting, wait},
+    duplicate,
     steps::{self, MOST_SEARCHES, found_by_search},
 };
 use crate::{
@@ -34,10 +35,11 @@ impl Engine {
         self.half_filed.store(false, Ordering::Relaxed);
         let rows = self.ledger.list(Query::Unfiled { limit: usize::MAX }).await?;
         for row in rows {
-            let Some(inbox) = self.config.inbox(&row.place.inbox).cloned() else { continue };
             let Some(_claim) = self.claim(row.id()) else { continue };
             // A worker may have had it until just now.
-            let Some(row) = self.ledger.look_up(row.id()).await?.filter(|row| !row.is_filed()) else { continue };
+            let Some(row) = self.ledger.look_up(row.id()).await?.filter(Delivery::is_moving) else { continue };
+            let place = duplicate::pending(&row).map_or(&row.place, |(_, twin)| &twin.from);
+            let Some(inbox) = self.config.inbox(&place.inbox).cloned() else { continue };
             let examined = row.clone();
             let filed = tokio::task::spawn_blocking(move || finish(&inbox, &examined))
                 .await
@@ -133,6 +135,9 @@ impl Engine {
 
 /// True when nothing is left to move and the note is written. An error leaves all to the next try.
 fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
+    if let Some((accepted, twin)) = duplicate::pending(row) {
+        return duplicate::finish(inbox, row, accepted, twin);
+    }
     let (Some(note), Some(filing)) = (steps::note(row), row.filing()) else { return Ok(false) };
     let folder = match row.stage {
         Stage::Accepted(_) => &inbox.done,

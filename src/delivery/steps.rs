@@ -178,7 +178,7 @@ impl Engine {
     ) -> Result<Step, DeliveryError> {
         let at = Timestamp::now();
         info!(delivery = %row.id(), status = answer.status, sends = row.sends, "accepted by Redox");
-        let mut accepted = Accepted { at, message, answer, filing: Filing::default() };
+        let mut accepted = Accepted { at, message, answer, filing: Filing::default(), twin: None };
         let planned = Delivery { stage: Stage::Accepted(accepted.clone()), ..row.clone() };
         // A place that cannot be found now is looked for again when the document is filed.
         accepted.filing.to = self.planned(&planned, item).unwrap_or_default();
@@ -384,29 +384,6 @@ impl Engine {
         }
     }
 
-    /// Files a document that had been accepted before, with a receipt that points to the first.
-    pub(super) async fn file_duplicate(&self, row: &Delivery, item: Item<'_>) -> Result<Outcome, DeliveryError> {
-        let Stage::Accepted(accepted) = &row.stage else { return Err(DeliveryError::Broken("a duplicate of nothing")) };
-        let Some(receipt) = Receipt::of(row, accepted, Status::Duplicate) else {
-            return Err(DeliveryError::Broken("a duplicate without its document"));
-        };
-        info!(delivery = %row.id(), "a duplicate of an accepted document was filed and not sent");
-        let (inbox, done, found) = (item.inbox.path.clone(), item.inbox.done.clone(), item.found.clone());
-        let filed = blocking(move || {
-            let note = Note::Receipt(Box::new(receipt));
-            let to = filing::plan(&done, &found.document, &found, &note)?;
-            filing::file(&inbox, &done, &to, &found, &note)
-        })
-        .await?;
-        Ok(match filed {
-            Ok(()) => {
-                self.filed(&item);
-                Outcome::Accepted
-            }
-            Err(error) => self.not_filed(&item, &error),
-        })
-    }
-
     /// The free place for a finished document; `None` for one that is not finished.
     fn planned(&self, row: &Delivery, item: &Item<'_>) -> Result<Option<Place>, FilingError> {
         let Some(note) = note(row) else { return Ok(None) };
@@ -415,7 +392,7 @@ impl Engine {
     }
 
     /// A document stays where it is for now. One alarm an incident, however many documents wait for its end.
-    fn not_filed(&self, item: &Item<'_>, error: &FilingError) -> Outcome {
+    pub(super) fn not_filed(&self, item: &Item<'_>, error: &FilingError) -> Outcome {
         if self.jammed.lock().unwrap_or_else(PoisonError::into_inner).insert(item.inbox.name.clone()) {
             error!(inbox = %item.inbox.name, "{error}; it is tried again until it works, and nothing is sent again");
         }
@@ -427,7 +404,7 @@ impl Engine {
         FILE_AGAIN.min(self.config.delivery.retry_max)
     }
 
-    fn filed(&self, item: &Item<'_>) {
+    pub(super) fn filed(&self, item: &Item<'_>) {
         if self.jammed.lock().unwrap_or_else(PoisonError::into_inner).remove(&item.inbox.name) {
             info!(inbox = %item.inbox.name, "finished documents can be moved again");
         }
@@ -448,7 +425,10 @@ impl Engine {
         let now = Timestamp::now();
         row.updated = now;
         match &mut row.stage {
-            Stage::Accepted(accepted) => accepted.filing.filed = Some(now),
+            Stage::Accepted(accepted) => {
+                accepted.filing.filed.get_or_insert(now);
+                accepted.twin = None;
+            }
             Stage::Rejected(rejected) => rejected.filing.filed = Some(now),
             Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => {}
         }
@@ -491,6 +471,6 @@ fn folder(row: &Delivery, item: &Item<'_>) -> std::path::PathBuf {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DeliveryError> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DeliveryError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| DeliveryError::Broken("filing a document"))
 }

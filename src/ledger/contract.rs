@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     Accepted, Begun, Delivery, Filing, Ledger, LedgerError, MemoryLedger, Query, Queued, Reason, Rejected, SledLedger,
-    Stage, Unknown,
+    Stage, Twin, Unknown,
 };
 use crate::{
     document::{DeliveryId, Destination, Key, Sha256},
@@ -60,7 +60,14 @@ fn unknown(due: Option<i64>) -> Stage {
 
 fn accepted(filed: Option<i64>) -> Stage {
     let filing = Filing { to: None, filed: filed.map(at) };
-    Stage::Accepted(Accepted { at: at(0), message: None, answer: Answer::default(), filing })
+    Stage::Accepted(Accepted { at: at(0), message: None, answer: Answer::default(), filing, twin: None })
+}
+
+/// Accepted and filed, and just now a duplicate is being moved.
+fn with_twin() -> Stage {
+    let Stage::Accepted(accepted) = accepted(Some(1)) else { return Stage::Queued(Queued::default()) };
+    let twin = Twin { from: row(1).place, to: row(1).place.path };
+    Stage::Accepted(Accepted { twin: Some(twin), ..accepted })
 }
 
 fn rejected(filed: Option<i64>) -> Stage {
@@ -142,14 +149,15 @@ async fn unfiled_rows_come_oldest_first(store: Store) {
             staged(3, accepted(None), 20),
             staged(4, accepted(Some(1)), 5),
             staged(5, queued(1), 5),
+            staged(6, with_twin(), 25),
         ],
     )
     .await;
-    assert_eq!(numbers(&store, Query::Unfiled { limit: 100 }).await, [2, 3, 1]);
+    assert_eq!(numbers(&store, Query::Unfiled { limit: 100 }).await, [2, 3, 6, 1]);
     assert_eq!(numbers(&store, Query::Unfiled { limit: 2 }).await, [2, 3]);
     let row = store.look_up(row(2).id()).await.unwrap().unwrap();
     store.advance(Delivery { stage: rejected(Some(40)), updated: at(40), ..row }).await.unwrap();
-    assert_eq!(numbers(&store, Query::Unfiled { limit: 100 }).await, [3, 1]);
+    assert_eq!(numbers(&store, Query::Unfiled { limit: 100 }).await, [3, 6, 1]);
     assert_eq!(numbers(&store, Query::History { limit: 100 }).await, [2, 4]);
 }
 
@@ -181,12 +189,14 @@ async fn all_rows_come_by_id_a_page_at_a_time(store: Store) {
 async fn only_filed_and_old_rows_are_forgotten(store: Store) {
     begin_all(&store, [(1, 10), (2, 19), (3, 20), (4, 30)].map(|(n, time)| staged(n, accepted(Some(0)), time))).await;
     begin_all(&store, [staged(5, accepted(None), 1), staged(6, queued(1), 1), staged(7, rejected(Some(0)), 1)]).await;
+    begin_all(&store, [staged(8, with_twin(), 1)]).await;
     assert_eq!(store.forget(at(20)).await.unwrap(), 3);
     assert_eq!(store.forget(at(20)).await.unwrap(), 0);
     assert_eq!(numbers(&store, Query::History { limit: 100 }).await, [4, 3]);
     assert_eq!(store.look_up(row(1).id()).await.unwrap(), None);
     assert!(store.look_up(row(5).id()).await.unwrap().is_some());
     assert!(store.look_up(row(6).id()).await.unwrap().is_some());
+    assert!(store.look_up(row(8).id()).await.unwrap().is_some());
     assert!(matches!(store.begin(row(1)).await.unwrap(), Begun::New(row) if row.revision == 1));
 }
 

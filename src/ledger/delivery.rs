@@ -7,7 +7,7 @@ use super::LedgerError;
 use crate::{
     document::{DeliveryId, Document, Key, Patient},
     message::{Answer, Message, Upload},
-    place::Place,
+    place::{Place, RelPath},
 };
 
 /// The longest row that may be stored, in bytes; sled moves values past about 9 KB to files that it never syncs.
@@ -96,6 +96,18 @@ pub struct Accepted {
     pub answer: Answer,
     /// The way into done.
     pub filing: Filing,
+    /// A duplicate that is just being moved into done as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin: Option<Twin>,
+}
+
+/// Another file with the bytes of an accepted document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// Where it was dropped.
+    pub from: Place,
+    /// Where it is to lie, beneath done.
+    pub to: RelPath,
 }
 
 /// Refused, by us or by Redox.
@@ -160,6 +172,12 @@ impl Delivery {
     /// True once nothing is left to do.
     pub fn is_filed(&self) -> bool {
         self.filing().is_some_and(|filing| filing.filed.is_some())
+    }
+
+    /// True while a document of this delivery is on its way into done or failed, be it a duplicate.
+    pub fn is_moving(&self) -> bool {
+        let has_twin = matches!(&self.stage, Stage::Accepted(Accepted { twin: Some(_), .. }));
+        self.filing().is_some_and(|filing| filing.filed.is_none() || has_twin)
     }
 
     /// Drops from an ended delivery what neither a duplicate's comparison nor the history asks for: the message, the

@@ -59,10 +59,8 @@ impl Ledger for MemoryLedger {
             let rows = rows.values();
             let (mut found, limit): (Vec<_>, _) = match query {
                 Query::Open { limit } => (rows.filter(|row| row.filing().is_none()).collect(), limit),
-                Query::Unfiled { limit } => {
-                    (rows.filter(|row| row.filing().is_some() && !row.is_filed()).collect(), limit)
-                }
-                Query::History { limit } => (rows.filter(|row| row.is_filed()).collect(), limit),
+                Query::Unfiled { limit } => (rows.filter(|row| row.is_moving()).collect(), limit),
+                Query::History { limit } => (rows.filter(|row| row.is_filed() && !row.is_moving()).collect(), limit),
                 Query::ById { from, limit } => (rows.filter(|row| row.id() >= from).collect(), limit),
             };
             let due = |row: &Delivery| row.due().map_or(i64::MAX, Timestamp::as_microsecond);
@@ -80,7 +78,9 @@ impl Ledger for MemoryLedger {
     fn forget(&self, before: Timestamp) -> Reply<'_, u64> {
         self.with(|rows| {
             let all = rows.len();
-            rows.retain(|_, row| !(row.is_filed() && row.updated.as_microsecond() < before.as_microsecond()));
+            rows.retain(|_, row| {
+                !(row.is_filed() && !row.is_moving() && row.updated.as_microsecond() < before.as_microsecond())
+            });
             Ok((all - rows.len()) as u64)
         })
     }

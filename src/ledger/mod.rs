@@ -18,7 +18,7 @@ use std::{future::Future, pin::Pin};
 
 use jiff::Timestamp;
 
-pub use delivery::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Unknown};
+pub use delivery::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Twin, Unknown};
 pub use folder::move_aside;
 pub use memory::MemoryLedger;
 pub use sled_store::SledLedger;

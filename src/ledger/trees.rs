@@ -287,7 +287,7 @@ impl Slot {
 fn position(row: &Delivery) -> Position {
     let (bucket, time) = match row.filing() {
         None => (Bucket::Open, row.due().map_or(u64::MAX, sortable)),
-        Some(filing) if filing.filed.is_none() => (Bucket::Unfiled, sortable(row.updated)),
+        Some(_) if row.is_moving() => (Bucket::Unfiled, sortable(row.updated)),
         Some(_) => (Bucket::Filed, sortable(row.updated)),
     };
     place(bucket, time, row.id().0)
