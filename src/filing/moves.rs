@@ -110,7 +110,11 @@ pub fn create_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
 pub fn create_folder_of(root: &Path, path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     effect::metadata(root)?;
-    effect::create_dir_all(folder)?;
+    effect::create_dir_all(folder).map_err(|error| match error.kind() {
+        // A file is in the way. For a document it would mean that another took its place, to be answered with a new name.
+        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    })?;
     folder.ancestors().take_while(|folder| *folder != root).try_for_each(sync_folder_of)
 }
 
@@ -156,6 +160,14 @@ mod tests {
         let made = create_whole(&to, |file| file.write_all(b"newer"));
         assert_eq!(made.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_where_a_folder_should_be_is_not_taken_for_a_document_of_that_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("1001"), "in the way").unwrap();
+        let made = create_folder_of(dir.path(), &dir.path().join("1001/scan.pdf"));
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 
     #[test]
