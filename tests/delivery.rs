@@ -503,3 +503,25 @@ fn a_document_that_is_written_to_after_it_was_sent_stays_and_is_sent_as_what_it_
         clinic.files("done").iter().filter(|name| name.ends_with(".receipt.json")).count() == 2
     });
 }
+
+#[test]
+fn a_duplicate_of_a_document_that_waits_to_be_filed_keeps_its_own_name() {
+    let mut clinic = Clinic::new(&[]);
+    // How long the first rests between two tries to move it.
+    clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"4s\"\n".into();
+    let document = pdf("twice");
+    clinic.drop_file("inbox/bixby/scan.pdf", &document);
+    // Where the folder should be made.
+    clinic.drop_file("done/bixby", "in the way");
+    let _daemon = clinic.daemon();
+    clinic.wait_for("a move that fails", || {
+        fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("cannot be moved")
+    });
+    fs::remove_file(clinic.path("done/bixby")).unwrap();
+    clinic.drop_file("inbox/bixby/again.pdf", &document);
+    clinic.wait_for_file("done/bixby/again.pdf.receipt.json");
+    assert_eq!(clinic.receipt("done/bixby/scan.pdf.receipt.json")["status"], "accepted");
+    assert_eq!(clinic.receipt("done/bixby/again.pdf.receipt.json")["status"], "duplicate");
+    assert_eq!(clinic.accepted().len(), 1);
+    assert_eq!(clinic.files("done").len(), 4);
+}

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::{DeliveryError, Engine, age, operator::is_held};
+use super::{DeliveryError, Engine, age, operator::is_held, steps::blocking};
 use crate::{
     config::Inbox,
     document::{Key, Sha256},
-    filing::Found,
+    filing::{self, Found},
     inbox::{Candidate, Identified, PATH_LIMIT, Pairing, Ready, Refusal, Root, Rules, identify},
     ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
     place::{Place, RelPath},
@@ -151,6 +151,9 @@ impl Engine {
         let doubted = Some(standing.updated).filter(|_| self.is_in_doubt(standing, item.candidate));
         let row = match begun {
             Begun::New(row) => row,
+            Begun::Existing(row) if self.waits_for_the_first(&row, &place).await? => {
+                return Ok(wait(SOON, Waiting::Retry));
+            }
             Begun::Existing(row) => match met_again(row, &place, ready, now) {
                 Met::Go(row) => *row,
                 Met::Changed(row) => {
@@ -173,6 +176,18 @@ impl Engine {
             _ => row,
         };
         self.proceed(row, item).await
+    }
+
+    /// Whether this is a duplicate of a document that is ended and still lies in its inbox: the way into done or failed that
+    /// its row holds, with the name there, is the first one's.
+    async fn waits_for_the_first(&self, row: &Delivery, place: &Place) -> Result<bool, DeliveryError> {
+        if row.filing().is_none_or(|filing| filing.filed.is_some()) || row.place == *place {
+            return Ok(false);
+        }
+        let Some(inbox) = self.config.inbox(&row.place.inbox).cloned() else { return Ok(false) };
+        let (first, sha256) = (row.place.path.clone(), row.key.sha256);
+        // One that cannot be read just now is still there.
+        blocking(move || filing::lies_at(&inbox.path, &first, sha256).unwrap_or(true)).await
     }
 
     /// The life of a delivery: each stage has one step, and each step gives back the next stage.
