@@ -99,9 +99,9 @@ pub struct Cut {
 }
 
 impl Recording {
-    /// Reads a trace (`strace -f -y -ttt -T -xx`) of what was done beneath `home`, which was `before`.
-    pub fn read(trace: &Path, home: &Path, before: Tree) -> Self {
-        let mut calls = calls(&fs::read_to_string(trace).unwrap());
+    /// Reads traces (`strace -f -y -ttt -T -xx`) of what was done beneath `home`, which was `before`.
+    pub fn read(traces: &[PathBuf], home: &Path, before: Tree) -> Self {
+        let mut calls: Vec<_> = traces.iter().flat_map(|trace| calls(&fs::read_to_string(trace).unwrap())).collect();
         calls.sort_by(|a, b| a.ended.total_cmp(&b.ended));
         let mut recorder = Recorder { home: home.into(), now: before.clone(), events: Vec::new(), times: Vec::new() };
         calls.iter().for_each(|call| recorder.take(call));
