@@ -106,9 +106,8 @@ pub(super) async fn search(state: &State, request: Request<Incoming>) -> Result<
     };
     let found: Vec<Value> = state
         .record
-        .accepted()
+        .find(wanted)
         .into_iter()
-        .filter(|message| message.facts.master_identifier == wanted)
         .map(|message| json!({ "resource": bundle::resource(&message.bundle, "DocumentReference"), "search": { "mode": "match" } }))
         .collect();
     let mut answer = json!({ "resourceType": "Bundle", "type": "searchset", "total": found.len() });

@@ -50,7 +50,8 @@ pub struct Message {
     /// What the message says.
     #[serde(flatten)]
     pub facts: Facts,
-    /// The message itself.
+    /// The message itself: most of it, and seldom asked for.
+    #[serde(skip)]
     pub bundle: Value,
 }
 
@@ -112,15 +113,23 @@ impl Record {
         lock(&self.inner).accepted.clone()
     }
 
+    /// The messages about one document.
+    pub(super) fn find(&self, master_identifier: &str) -> Vec<Message> {
+        let inner = lock(&self.inner);
+        inner.accepted.iter().filter(|message| message.facts.master_identifier == master_identifier).cloned().collect()
+    }
+
     /// All of it as JSON; the Bundles only when asked for.
     pub(super) fn view(&self, bundles: bool) -> Value {
         let inner = lock(&self.inner);
-        let mut accepted = serde_json::to_value(&inner.accepted).unwrap_or_default();
-        if !bundles {
-            for message in accepted.as_array_mut().into_iter().flatten() {
-                message.as_object_mut().map(|message| message.remove("bundle"));
+        let view = |message: &Message| {
+            let mut value = serde_json::to_value(message).unwrap_or_default();
+            if bundles {
+                value["bundle"] = message.bundle.clone();
             }
-        }
+            value
+        };
+        let accepted: Vec<Value> = inner.accepted.iter().map(view).collect();
         json!({
             "accepted": accepted,
             "uploads": inner.uploads.len(),
