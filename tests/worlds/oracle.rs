@@ -130,7 +130,6 @@ pub fn judge(world: &World<'_>, figures: Figures) -> Result<Figures, String> {
     judge.notes(world, &files, &filed);
     let in_folder = |folder| files.iter().filter(|file| file.folder == folder).count();
     let figures = Figures {
-        files: books.documents.len(),
         accepted: record.accepted.len(),
         declared,
         in_done: in_folder("done"),

@@ -27,6 +27,9 @@ pub const MARK: &str = "zz";
 const SLOWLY: [&str; 3] =
     ["copied slowly", "copied slowly, opened for every piece", "copied slowly, with its size first"];
 
+/// Nobody brings whole folders once they have given so many names: every scan looks into each of them.
+const FOLDERS: usize = 5000;
+
 /// Documents that one of them remembers.
 const MEMORY: usize = 200;
 
@@ -116,7 +119,7 @@ impl<'a> Staff<'a> {
                 (1, Action::DropWithBadSidecar),
                 (1, Action::DropWrongKind),
                 (3, Action::DropAgain),
-                (2, Action::DropFolder),
+                (if self.names < FOLDERS { 2 } else { 0 }, Action::DropFolder),
                 (4, Action::DropIntoWrongFolder),
                 (4, Action::Replace),
                 (3, Action::Rename),
@@ -200,7 +203,6 @@ impl<'a> Staff<'a> {
     }
 
     fn new_document(&mut self, is_text: bool) -> (usize, Vec<u8>) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
         let mut books = self.books.open();
         let bytes = body(self.plan.seed, books.documents.len(), is_text, !self.plan.long);
         (books.create(&bytes), bytes)
@@ -267,6 +269,7 @@ impl<'a> Staff<'a> {
                 let stay = {
                     let mut books = self.books.open();
                     books.documents[id].copies += 1;
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
                     books.dropped(id, patient, from, (what, format!("{folder}/{name}")))
                 };
                 let live = Live { id, stay, folder: folder.clone(), name: name.to_owned() };
@@ -318,6 +321,7 @@ impl<'a> Staff<'a> {
             return;
         }
         books.documents[id].copies += 1;
+        self.dropped.fetch_add(1, Ordering::Relaxed);
         let stay = books.dropped(id, patient, from, (SLOWLY[way], format!("{folder}/{name}")));
         drop(books);
         self.live.push(Live { id, stay, folder: folder.clone(), name: name.clone() });
@@ -373,6 +377,7 @@ impl<'a> Staff<'a> {
             }
         }
         books.documents[id].copies += 1;
+        self.dropped.fetch_add(1, Ordering::Relaxed);
         let stay = books.dropped(id, patient, from, ("put in another's place", format!("{folder}/{name}")));
         drop(books);
         self.live.retain(|live| live.name != name || live.folder != folder);
@@ -443,7 +448,6 @@ impl<'a> Staff<'a> {
         let name = format!("{}.{}", self.fresh_name(), ["txt", "pdf"][at]);
         // What is dropped again comes without a sidecar.
         self.books.open().untitled(id);
-        self.dropped.fetch_add(1, Ordering::Relaxed);
         self.drop_whole(id, &known[at], patient, &name, "dropped again");
     }
 
@@ -467,6 +471,7 @@ impl<'a> Staff<'a> {
         fs::rename(&staged, self.root.join("inbox").join(&folder)).unwrap();
         for (id, name) in inside {
             books.documents[id].copies += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             let stay = books.dropped(id, patient, from, ("came with its folder", format!("{folder}/{name}")));
             self.live.push(Live { id, stay, folder: folder.clone(), name: name.clone() });
             self.past.push((folder.clone(), name));

@@ -103,8 +103,9 @@ impl World<'_> {
 
     fn watch_backlog(&self, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) {
+            let began = Instant::now();
             self.backlog.store(self.waiting(), Ordering::Relaxed);
-            sleep(Duration::from_millis(if self.plan.long { 40 } else { 100 }));
+            sleep(Duration::from_millis(if self.plan.long { 40 } else { 100 }).max(4 * began.elapsed()));
         }
     }
 
@@ -166,6 +167,7 @@ impl<'a> Daemon<'a> {
 
     fn figures(&self) -> Figures {
         Figures {
+            files: self.world.dropped.load(Ordering::Relaxed),
             kills: self.kills,
             restarts: self.starts.saturating_sub(1),
             operator: self.operator,
