@@ -361,3 +361,139 @@ fn a_folder_that_contradicts_and_comes_before_the_post_is_noticed() {
         }
     }
 }
+
+// The clinic's own list of patients.
+
+const HEADER: &str = "identifier,family,given,birth_date\n";
+const BIXBY: &str = "0000000001,Bixby,Timothy,2008-01-06\n";
+
+/// A clinic with a list of patients.
+fn listed(list: &str) -> Clinic {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str("roster = \"patients.csv\"\n");
+    clinic.drop_file("patients.csv", list);
+    clinic
+}
+
+#[test]
+fn a_patient_who_is_not_on_the_list_or_differs_from_it_is_not_sent() {
+    for (list, words) in [
+        ("0000000002,Alvarez,Maria,1990-02-03\n", "not on the clinic's list"),
+        ("0000000001,Bixby,Timothy,2008-01-07\n", "the birth date"),
+        ("0000000001,Alvarez,Timothy,2008-01-06\n", "the family name"),
+        ("0000000001,Bixby,Tamara,2008-01-06\n", "the given name"),
+    ] {
+        let clinic = listed(&format!("{HEADER}{list}"));
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        assert_eq!(clinic.run_once(), 1);
+        assert_refused(&clinic, "bixby/scan.pdf", &[words, "list exported again"]);
+        assert_eq!(clinic.record()["requests"], 0, "nothing left the house");
+    }
+}
+
+#[test]
+fn a_patient_who_is_on_the_list_is_sent() {
+    let mut clinic = listed(&format!("{HEADER}{BIXBY}0000000002,\"Alvarez\",,\n0000000003,Chen,Wei,\n"));
+    clinic.inbox.push_str(BY_NAME);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/0000000002 ALVAREZ/b.pdf", pdf("b"));
+    clinic.drop_file("inbox/0000000009 Nobody/c.pdf", pdf("c"));
+    assert_eq!(clinic.run_once(), 1);
+    assert_refused(&clinic, "0000000009 Nobody/c.pdf", &["not on the clinic's list"]);
+    let mut sent = patients(&clinic);
+    sent.sort();
+    assert_eq!(sent, ["0000000001", "0000000002"]);
+}
+
+#[test]
+fn a_list_that_cannot_be_used_stops_its_inbox_and_no_other_until_it_can() {
+    for list in
+        ["", HEADER, "0000000001,Bixby\n", "identifier,family,given,birth_date\n0000000001,Bixby,Tim,6.1.2008\n"]
+    {
+        let mut clinic = listed(list);
+        if list.is_empty() {
+            fs::remove_file(clinic.path("patients.csv")).unwrap();
+        }
+        clinic.inbox.push_str(
+            "[[inbox]]\nname = \"second\"\npath = \"second/inbox\"\ndestination = \"redox-fhir-sandbox\"\nsettle = \"100ms\"\n",
+        );
+        clinic.drop_file("second/inbox/chen/patient.toml", PATIENT.replace("0000000001", "0000000003"));
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("waits"));
+        let _daemon = clinic.daemon();
+        let log = || fs::read_to_string(clinic.path("daemon.log")).unwrap();
+        let alarm = "the list of patients (roster) cannot be used";
+        clinic.wait_for("the alarm", || log().contains(alarm));
+        clinic.drop_file("second/inbox/chen/scan.pdf", pdf("flows"));
+        clinic.wait_for_file("second/done/chen/scan.pdf.receipt.json");
+        assert!(clinic.has("inbox/bixby/scan.pdf") && clinic.accepted().len() == 1, "{list:?}");
+        clinic.drop_file("patients.csv", format!("{HEADER}{BIXBY}"));
+        clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+        assert_eq!(log().matches(alarm).count(), 1);
+        assert!(!log().contains("Bixby") && !log().contains("0000000001"), "{}", log());
+    }
+}
+
+#[test]
+fn a_list_that_is_just_being_written_refuses_nobody() {
+    let mut clinic = listed(&format!("{HEADER}{BIXBY}"));
+    clinic.inbox = "settle = \"2s\"\nroster = \"patients.csv\"\n".into();
+    let _daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/first.pdf", pdf("first"));
+    clinic.wait_for_file("done/bixby/first.pdf.receipt.json");
+    // Written anew, line by line, and ours comes last; the file is closed in between, so that only time tells.
+    clinic.drop_file("inbox/bixby/second.pdf", pdf("second"));
+    clinic.drop_file("patients.csv", HEADER);
+    let append = |line: &str| {
+        let mut file = fs::File::options().append(true).open(clinic.path("patients.csv")).unwrap();
+        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+    };
+    let began = Instant::now();
+    for number in 2..20 {
+        wait_for_age(began, Duration::from_millis(150 * (number - 1)));
+        append(&format!("000000{number:04},Somebody,,\n"));
+        assert!(clinic.has("inbox/bixby/second.pdf") && clinic.files("failed").is_empty());
+    }
+    append(BIXBY);
+    clinic.wait_for_file("done/bixby/second.pdf.receipt.json");
+    assert_eq!(clinic.files("failed"), [] as [&str; 0]);
+    // A writer that pauses for longer still has it open.
+    let mut open = fs::File::create(clinic.path("patients.csv")).unwrap();
+    std::io::Write::write_all(&mut open, format!("{HEADER}0000000002,Alvarez,,\n").as_bytes()).unwrap();
+    clinic.drop_file("inbox/bixby/third.pdf", pdf("third"));
+    let began = Instant::now();
+    wait_for_age(began, Duration::from_secs(5));
+    assert!(clinic.has("inbox/bixby/third.pdf") && clinic.files("failed").is_empty());
+    std::io::Write::write_all(&mut open, BIXBY.as_bytes()).unwrap();
+    drop(open);
+    clinic.wait_for_file("done/bixby/third.pdf.receipt.json");
+}
+
+#[test]
+fn a_patient_who_leaves_the_list_before_the_post_is_not_sent() {
+    for (method, fault) in SLOW {
+        let mut clinic = listed(&format!("{HEADER}{BIXBY}"));
+        clinic.delivery.push_str(method);
+        clinic.fault(fault);
+        let _daemon = clinic.daemon();
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        wait_for_the_window(&clinic, (method, fault));
+        clinic.drop_file("new.csv", format!("{HEADER}0000000001,Bixby,Timothy,1999-12-31\n"));
+        fs::rename(clinic.path("new.csv"), clinic.path("patients.csv")).unwrap();
+        assert_refused(&clinic, "bixby/scan.pdf", &["the birth date"]);
+        assert_eq!(clinic.accepted().len(), 0, "{method}");
+    }
+}
+
+#[test]
+fn check_reads_the_list_and_says_which_line_is_wrong() {
+    let clinic = listed(&format!("{HEADER}{BIXBY}"));
+    let said = |output: std::process::Output| String::from_utf8(output.stdout).unwrap();
+    let output = said(clinic.command(&["check"]));
+    assert!(output.contains("patients.csv: 1 patients") && !output.contains("FAIL"), "{output}");
+    clinic.drop_file("patients.csv", format!("{HEADER}{BIXBY}\n0000000001,Bixby,Tamara,2008-01-06\n"));
+    let output = clinic.command(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = said(output);
+    let line = output.lines().find(|line| line.starts_with("FAIL")).unwrap();
+    assert!(line.contains("patients.csv: line 4: ") && !line.contains("Tamara"), "{line}");
+}

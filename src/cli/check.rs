@@ -5,7 +5,9 @@ use std::{fs::File, io, path::Path};
 use super::{COULD_NOT_WORK, DONE};
 use crate::{
     config::{Config, Inbox},
-    filing, mount,
+    filing,
+    inbox::Roster,
+    mount,
     redox::{Client, Failure},
 };
 
@@ -29,6 +31,7 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
     let mut lines = vec![Line::Good(format!("configuration: {}", path.display()))];
     for inbox in &config.inboxes {
         lines.extend(folders(inbox));
+        lines.extend(roster(inbox));
     }
     lines.push(ledger(&config.ledger));
     lines.extend(redox(&config).await);
@@ -78,6 +81,19 @@ fn mend(error: &io::Error, role: &str) -> String {
         io::ErrorKind::StorageFull => "The filesystem is full; make room.".into(),
         _ => "Look into the system's log for what is wrong with this filesystem.".into(),
     }
+}
+
+fn roster(inbox: &Inbox) -> Option<Line> {
+    let path = inbox.roster.as_ref()?;
+    let what = format!("{}: roster {}", inbox.name, path.display());
+    Some(match Roster::read(path) {
+        Ok(roster) => Line::Good(format!("{what}: {} patients", roster.size())),
+        Err(error) => Line::Bad {
+            what: format!("{what}: {error}"),
+            mend: "Have the list exported again as CSV in UTF-8. Nothing of this inbox is sent before it is right."
+                .into(),
+        },
+    })
 }
 
 /// The ledger itself is not opened: a running daemon has it.

@@ -68,6 +68,8 @@ pub struct Inbox {
     pub watch: Watch,
     /// Whether a document may come alone.
     pub sidecar: SidecarRule,
+    /// The clinic's own list of patients: nobody else's documents are sent.
+    pub roster: Option<PathBuf>,
     /// How a folder's name says whose it is.
     pub patient: Option<FolderPattern>,
     /// The type of a document whose sidecar names none.

@@ -55,6 +55,7 @@ struct RawInbox {
     watch: Watch,
     #[serde(default)]
     sidecar: SidecarRule,
+    roster: Option<PathBuf>,
     #[serde(default)]
     patient: RawPatient,
     #[serde(default)]
@@ -313,6 +314,7 @@ fn inbox(
         incomplete_after: raw.incomplete_after.get(),
         watch: raw.watch,
         sidecar: raw.sidecar,
+        roster: raw.roster.map(|path| folder.join(path)),
         patient,
         document_type,
     })
@@ -354,6 +356,14 @@ fn apart(inboxes: &[Inbox], ledger: &Path) -> Result<(), String> {
         let clash = |other: &Path| root.starts_with(other) || other.starts_with(root);
         if clash(ledger) {
             return Err(format!("inbox {name} and the ledger lie inside each other: give each a folder of its own"));
+        }
+        if let Some(inbox) =
+            inboxes.iter().find(|inbox| inbox.roster.as_ref().is_some_and(|list| list.starts_with(root)))
+        {
+            return Err(format!(
+                "the roster of {} lies in the inbox {name}: keep it where staff drop nothing",
+                inbox.name
+            ));
         }
         if let Some((_, other, _)) = roots[..i].iter().find(|(_, _, other)| clash(other)) {
             return Err(format!("the inboxes {name} and {other} lie inside each other: give each a folder of its own"));

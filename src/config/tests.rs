@@ -79,11 +79,13 @@ fn the_example_leaves_no_key_out() {
 #[test]
 fn commented_out_keys_are_right_as_well() {
     let text = EXAMPLE
+        .replace("# roster = ", "roster = ")
         .replace("# source_id = ", "source_id = ")
         .replace("# scope = ", "scope = ")
         .replace("# ca_file = ", "ca_file = ")
         .replace("# listen = ", "listen = ");
     let config = load(&text).unwrap();
+    assert_eq!(config.inboxes[0].roster.as_deref(), Some(Path::new("/etc/chartdrop/patients.csv")));
     assert!(config.redox.source_id.is_some() && config.redox.ca_file.is_some() && config.status.listen.is_some());
 }
 
@@ -98,6 +100,7 @@ fn what_makes_no_sense_is_refused_with_words() {
     for (from, to, word) in [
         ("name = \"front-desk\"", "name = \"front desk\"", "name"),
         ("[inbox.patient]", "done = \"/srv/chartdrop/inbox/done\"\n[inbox.patient]", "inside each other"),
+        ("[inbox.patient]", "roster = \"/srv/chartdrop/inbox/patients.csv\"\n[inbox.patient]", "roster"),
         ("destination = \"redox-fhir-sandbox\"", "destination = \"a/b\"", "slug"),
         ("folder_pattern = '^(?<identifier>[0-9]+)'", "folder_pattern = '^[0-9]+'", "identifier"),
         ("identifier_system = \"urn:redox:health-one:MR\"", "", "identifier_system"),

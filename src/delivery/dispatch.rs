@@ -172,14 +172,15 @@ impl Tender {
         while !self.stop.is_cancelled() && !self.is_over() {
             let began = Instant::now();
             let wake = watcher.wake();
-            let root = self.inbox.path.clone();
+            let (inbox, vetting) = (self.inbox.clone(), Arc::clone(&self.engine.vetting));
             let known = mounts.clone();
             let pulse = self.pulse.clone();
             pulse.beat(began);
             // The watch stands before the scan looks: what comes in between is seen by one or the other.
             let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
-                let listing = lock.hold(&root).and_then(|()| scan(&root, || pulse.beat(Instant::now())));
+                vetting.look(&inbox);
+                let listing = lock.hold(&inbox.path).and_then(|()| scan(&inbox.path, || pulse.beat(Instant::now())));
                 (watcher, lock, pause, listing)
             })
             .await

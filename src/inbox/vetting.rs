@@ -1,8 +1,12 @@
-//! Holds a patient against what lies outside the folder: other folders that say they are the same patient.
+//! Holds a patient against what lies outside the folder: the clinic's list of patients, and other folders that say they
+//! are the same patient.
+
+use std::{collections::HashMap, time::Instant};
 
 use super::{
     claims::{Claims, Contest},
     refusal::Refusal,
+    roster::RosterFile,
 };
 use crate::{config::Inbox, document::Patient, place::RelPath};
 
@@ -10,6 +14,8 @@ use crate::{config::Inbox, document::Patient, place::RelPath};
 #[derive(Debug)]
 pub struct Vetting {
     claims: Claims,
+    /// By the names of the inboxes that have one.
+    rosters: HashMap<String, RosterFile>,
 }
 
 /// Why a document must not be sent for a patient.
@@ -24,11 +30,23 @@ pub enum Doubt {
 impl Vetting {
     /// Nothing looked at yet.
     pub fn new(inboxes: &[Inbox]) -> Self {
-        Self { claims: Claims::new(inboxes) }
+        let rosters = inboxes.iter().filter_map(|inbox| Some((inbox.name.clone(), RosterFile::new(inbox)?)));
+        Self { claims: Claims::new(inboxes), rosters: rosters.collect() }
+    }
+
+    /// Takes note of a list's present state, so that it settles while documents do.
+    pub fn look(&self, inbox: &Inbox) {
+        if let Some(roster) = self.rosters.get(&inbox.name) {
+            // Whether it can be used is said when a document asks for it.
+            roster.current(Instant::now()).ok();
+        }
     }
 
     /// Whether nothing speaks against the patient of a document. Blocking.
     pub fn vet(&self, inbox: &Inbox, document: &RelPath, patient: &Patient) -> Result<(), Doubt> {
+        if let Some(roster) = self.rosters.get(&inbox.name) {
+            roster.check(patient).map_err(Doubt::NotYet)?.map_err(Doubt::Refused)?;
+        }
         match document.first_folder().and_then(|folder| self.claims.contest(inbox, folder, patient)) {
             Some(Contest::Settled(refusal)) => Err(Doubt::Refused(refusal)),
             Some(Contest::Fresh) => Err(Doubt::NotYet("another folder has just claimed to be the same patient")),

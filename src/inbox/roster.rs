@@ -1,0 +1,351 @@
+//! The clinic's own list of patients, a CSV file that the practice system writes: who is not on it, or differs from it, is
+//! not sent. A list that cannot be used stops its inbox; it is never taken for "no list".
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use csv::{ErrorKind, StringRecord, Trim};
+use tracing::{error, info};
+
+use super::{beneath::Stamp, lease::has_writer, person::difference, refusal::Refusal};
+use crate::{
+    config::{Inbox, strict::nearest, units::Date},
+    document::Patient,
+    effect,
+};
+
+/// More than a million patients.
+const FILE_LIMIT: u64 = 128 * 1024 * 1024;
+
+const COLUMNS: [&str; 4] = ["identifier", "family", "given", "birth_date"];
+
+/// All patients by their number.
+#[derive(Debug, Default)]
+pub struct Roster {
+    patients: HashMap<String, Patient>,
+}
+
+/// Why a list cannot be used; holds nothing of what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterError {
+    /// Counted from 1, where it is about one.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for RosterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line.iter().try_for_each(|line| write!(f, "line {line}: "))?;
+        f.write_str(&self.what)
+    }
+}
+
+impl RosterError {
+    /// About what begins at a byte, or behind the blank lines there.
+    fn at(bytes: &[u8], start: usize, what: impl Into<String>) -> Self {
+        let (before, rest) = bytes.split_at(start.min(bytes.len()));
+        let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
+        let line = before.iter().chain(blank).filter(|byte| **byte == b'\n').count() as u64 + 1;
+        Self { line: Some(line), what: what.into() }
+    }
+
+    fn whole(what: impl Into<String>) -> Self {
+        Self { line: None, what: what.into() }
+    }
+}
+
+impl Roster {
+    /// Reads a list as it is now.
+    pub fn read(path: &Path) -> Result<Self, RosterError> {
+        let reading = |error: std::io::Error| RosterError::whole(format!("it cannot be read ({})", error.kind()));
+        let bytes = effect::open(path).and_then(|file| effect::read_up_to(file, FILE_LIMIT + 1)).map_err(reading)?;
+        if bytes.len() as u64 > FILE_LIMIT {
+            return Err(RosterError::whole("it is larger than a list of patients can be"));
+        }
+        Self::parse(&bytes)
+    }
+
+    /// RFC 4180 with a header, in UTF-8.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RosterError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        if let Err(error) = str::from_utf8(bytes) {
+            let what = "a character that is not UTF-8: export it as UTF-8";
+            return Err(RosterError::at(bytes, error.valid_up_to(), what));
+        }
+        // The reader takes the end of the file for the missing quote; it may be the end of what was written so far.
+        if !bytes.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2) {
+            return Err(RosterError::whole("a quotation mark (\") is opened and not closed, or stands alone"));
+        }
+        let mut reader = csv::ReaderBuilder::new().trim(Trim::All).from_reader(bytes);
+        let header = reader.headers().map_err(|error| broken(bytes, &error))?;
+        let places = columns(header).map_err(|what| RosterError::at(bytes, 0, what))?;
+        let mut roster = Self::default();
+        for record in reader.records() {
+            let record = record.map_err(|error| broken(bytes, &error))?;
+            roster.add(&record, places).map_err(|what| RosterError::at(bytes, start(record.position()), what))?;
+        }
+        if roster.patients.is_empty() {
+            return Err(RosterError::whole("it holds no patient"));
+        }
+        Ok(roster)
+    }
+
+    fn add(&mut self, record: &StringRecord, places: [usize; 4]) -> Result<(), String> {
+        let [identifier, family, given, birth_date] = places.map(|place| record.get(place).unwrap_or_default());
+        if identifier.is_empty() {
+            return Err("identifier is empty".into());
+        }
+        let birth_date = match birth_date {
+            "" => None,
+            text => Some(text.parse::<Date>().map_err(|error| format!("birth_date {error}"))?.0),
+        };
+        let stated = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let given = stated(given).into_iter().collect();
+        let patient = Patient { identifier: vec![], family: stated(family), given, birth_date, gender: None };
+        match self.patients.entry(identifier.to_owned()) {
+            Entry::Occupied(earlier) if *earlier.get() != patient => {
+                Err("this identifier stands on an earlier line with other data".into())
+            }
+            entry => {
+                entry.or_insert(patient);
+                Ok(())
+            }
+        }
+    }
+
+    /// How many patients are on it.
+    pub fn size(&self) -> usize {
+        self.patients.len()
+    }
+
+    /// Whether a patient is on it, and as he says. `system`: whose numbers the list has; any of the patient's without it.
+    fn check(&self, patient: &Patient, system: Option<&str>) -> Result<(), Refusal> {
+        let of_system = |theirs: &str| system.is_none_or(|system| system == theirs);
+        let numbers = patient.identifier.iter().filter(|identifier| of_system(&identifier.system));
+        let mut listed = numbers.filter_map(|identifier| self.patients.get(&identifier.value)).peekable();
+        if listed.peek().is_none() {
+            return Err(Refusal::new(
+                "not-on-roster",
+                "The patient's number is not on the clinic's list of patients, so the document was not sent to anybody.",
+                "Compare the number in the folder's name or its patient.toml with the practice system. If it is wrong, mend it in the inbox; if it is right, have the list exported again. Then move the document back into the patient's folder in the inbox.",
+            ));
+        }
+        match listed.find_map(|listed| difference(listed, patient)) {
+            None => Ok(()),
+            Some(what) => Err(Refusal::new(
+                "roster-mismatch",
+                format!(
+                    "The patient's folder (or the document's sidecar) and the clinic's list of patients do not agree on {what}, so the document may be another patient's. It was not sent to anybody."
+                ),
+                "Find out which of them is right. Mend the number or the patient.toml of the folder in the inbox, or correct the practice system and have the list exported again. Then move the document back into the right patient's folder in the inbox.",
+            )),
+        }
+    }
+}
+
+/// Where each of [`COLUMNS`] stands.
+fn columns(header: &StringRecord) -> Result<[usize; 4], String> {
+    let expected = || format!("the first line must name the columns: {}", COLUMNS.join(","));
+    for (i, name) in header.iter().enumerate() {
+        if !COLUMNS.contains(&name) {
+            return Err(match nearest(name, COLUMNS) {
+                Some(near) => format!("column {} is unknown; did you mean \"{near}\"?", i + 1),
+                None => format!("column {} is unknown; {}", i + 1, expected()),
+            });
+        }
+    }
+    if header.len() != COLUMNS.len() {
+        return Err(expected());
+    }
+    let mut places = [0; 4];
+    for (place, name) in places.iter_mut().zip(COLUMNS) {
+        *place = header.iter().position(|column| column == name).ok_or_else(expected)?;
+    }
+    Ok(places)
+}
+
+/// The reader's error, less what it quotes.
+fn broken(bytes: &[u8], error: &csv::Error) -> RosterError {
+    let what = match error.kind() {
+        ErrorKind::UnequalLengths { expected_len, len, .. } => format!("{len} columns instead of {expected_len}"),
+        _ => "it is not CSV".into(),
+    };
+    RosterError::at(bytes, start(error.position()), what)
+}
+
+fn start(position: Option<&csv::Position>) -> usize {
+    position.map_or(0, |position| usize::try_from(position.byte()).unwrap_or(usize::MAX))
+}
+
+/// An inbox's list, read again whenever it changes.
+#[derive(Debug)]
+pub struct RosterFile {
+    inbox: String,
+    path: PathBuf,
+    settle: Duration,
+    system: Option<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Its present state, and since when it is so.
+    seen: Option<(Stamp, Instant)>,
+    /// The state that was read, and what came of it.
+    read: Option<(Stamp, Result<Arc<Roster>, RosterError>)>,
+    /// Since when it is not there or cannot be used.
+    since: Option<Instant>,
+    /// Said once an incident.
+    complained: bool,
+}
+
+/// Why a patient cannot be held against a list now, in fixed words.
+pub type NotNow = &'static str;
+
+impl RosterFile {
+    /// `None` for an inbox without one.
+    pub fn new(inbox: &Inbox) -> Option<Self> {
+        Some(Self {
+            inbox: inbox.name.clone(),
+            path: inbox.roster.clone()?,
+            settle: inbox.settle,
+            system: inbox.patient.as_ref().map(|pattern| pattern.identifier_system.clone()),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Whether the patient is on the list and as it says; the inner result is for good, the outer one for now.
+    pub fn check(&self, patient: &Patient) -> Result<Result<(), Refusal>, NotNow> {
+        let roster = self.current(Instant::now())?;
+        Ok(roster.check(patient, self.system.as_deref()))
+    }
+
+    /// The list as it lies there, once it has settled: one that is just being written must refuse nobody.
+    pub fn current(&self, now: Instant) -> Result<Arc<Roster>, NotNow> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = match effect::metadata(&self.path) {
+            Ok(metadata) => Stamp::of(&metadata),
+            Err(error) => {
+                state.seen = None;
+                let error = RosterError::whole(format!("it cannot be read ({})", error.kind()));
+                return Err(self.unusable(&mut state, &error, now));
+            }
+        };
+        let since = state.seen.filter(|(seen, _)| *seen == stamp).map_or(now, |(_, since)| since);
+        state.seen = Some((stamp, since));
+        if now.saturating_duration_since(since) < self.settle {
+            return Err("the list of patients has just changed");
+        }
+        if state.read.as_ref().is_none_or(|(read, _)| *read != stamp) {
+            if effect::open(&self.path).is_ok_and(|file| has_writer(&file)) {
+                return Err("the list of patients is being written");
+            }
+            let read = Roster::read(&self.path).map(Arc::new);
+            if !effect::metadata(&self.path).is_ok_and(|metadata| Stamp::of(&metadata) == stamp) {
+                return Err("the list of patients has just changed");
+            }
+            state.read = Some((stamp, read));
+        }
+        match &state.read {
+            Some((_, Ok(roster))) => {
+                let roster = Arc::clone(roster);
+                state.since = None;
+                if std::mem::take(&mut state.complained) {
+                    info!(inbox = %self.inbox, patients = roster.size(), "the list of patients can be used again");
+                }
+                Ok(roster)
+            }
+            Some((_, Err(error))) => {
+                let error = error.clone();
+                Err(self.unusable(&mut state, &error, now))
+            }
+            None => Err("the list of patients has just changed"),
+        }
+    }
+
+    /// One alarm an incident, and none for the moment in which one list takes the place of another.
+    fn unusable(&self, state: &mut State, error: &RosterError, now: Instant) -> NotNow {
+        let since = *state.since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= self.settle && !std::mem::replace(&mut state.complained, true) {
+            error!(inbox = %self.inbox, "the list of patients (roster) cannot be used, and nothing of this inbox is sent before it can: {error}");
+        }
+        "the list of patients cannot be used"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Identifier;
+
+    const LIST: &str = "identifier,family,given,birth_date\n1,Bixby,Timothy Paul,2008-01-06\n2,\"O\"\"Hara, Jr.\",,\n";
+
+    fn patient(system: &str, value: &str) -> Patient {
+        let identifier = Identifier { system: system.into(), value: value.into(), kind: None };
+        Patient {
+            identifier: vec![identifier],
+            family: Some("Bixby".into()),
+            given: vec!["timothy".into(), "P.".into()],
+            birth_date: Some(jiff::civil::date(2008, 1, 6)),
+            gender: None,
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_in_any_order_of_columns_with_windows_s_line_ends_and_byte_order_mark() {
+        let windows = format!("\u{feff}{}", LIST.replace('\n', "\r\n"));
+        let reordered = "birth_date,given,identifier,family\n2008-01-06,Timothy Paul,1,Bixby\n,,2,\"O\"\"Hara, Jr.\"\n";
+        for text in [LIST, &windows, reordered, LIST.trim_end(), &format!("{LIST}\n1,Bixby,Timothy Paul,2008-01-06\n")]
+        {
+            let roster = Roster::parse(text.as_bytes()).unwrap();
+            assert_eq!(roster.size(), 2, "{text}");
+            assert_eq!(roster.patients["2"].family.as_deref(), Some("O\"Hara, Jr."), "{text}");
+            roster.check(&patient("urn:x", "1"), Some("urn:x")).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_is_not_on_it_or_differs_is_refused() {
+        let roster = Roster::parse(LIST.as_bytes()).unwrap();
+        let code = |patient: &Patient, system| roster.check(patient, system).map_err(|refusal| refusal.code);
+        assert_eq!(code(&patient("urn:x", "1"), None), Ok(()));
+        assert_eq!(code(&patient("urn:x", "3"), None), Err("not-on-roster"));
+        assert_eq!(code(&patient("urn:x", "01"), None), Err("not-on-roster"), "leading zeros count");
+        assert_eq!(code(&patient("urn:other", "1"), Some("urn:x")), Err("not-on-roster"), "another's number");
+        assert_eq!(code(&patient("urn:x", "2"), None), Err("roster-mismatch"));
+        let less = Patient { family: None, given: vec![], ..patient("urn:x", "2") };
+        assert_eq!(code(&less, None), Ok(()), "it states less");
+        let both = [patient("urn:x", "1"), patient("urn:x", "2")].map(|patient| patient.identifier).concat();
+        let both = Patient { identifier: both, ..patient("urn:x", "1") };
+        assert_eq!(code(&both, None), Err("roster-mismatch"), "two numbers, of two people");
+    }
+
+    #[test]
+    fn a_list_that_is_not_right_says_where_and_nothing_of_its_patients() {
+        for (text, line, words) in [
+            ("", Some(1), "must name the columns"),
+            ("identifier,family,given,birth_date\n", None, "no patient"),
+            ("identifier,family,given\n1,Bixby,T\n", Some(1), "must name the columns"),
+            ("identifier,family,given,birthdate\n1,Bixby,T,\n", Some(1), "\"birth_date\""),
+            ("identifier;family;given;birth_date\n1;Bixby;T;\n", Some(1), "identifier,family"),
+            ("identifier,family,given,birth_date\n1,Bixby,T,\n\n2,Bixby\n", Some(4), "2 columns instead of 4"),
+            ("identifier,family,given,birth_date\n,Bixby,T,\n", Some(2), "identifier is empty"),
+            ("identifier,family,given,birth_date\n1,Bixby,T,06.01.2008\n", Some(2), "birth_date must be a date"),
+            ("identifier,family,given,birth_date\n1,Bixby,T,2008-01-0", Some(2), "birth_date must be a date"),
+            ("birth_date,given,identifier,family\n,T,1,\"Bix", None, "quotation mark"),
+            ("identifier,family,given,birth_date\n1,Bixby,T,\n1,Bixby,P,\n", Some(3), "earlier line"),
+        ] {
+            let error = Roster::parse(text.as_bytes()).unwrap_err();
+            assert!(error.line == line && error.what.contains(words), "{text:?}: {error}");
+            assert!(!error.to_string().contains("Bix"), "{error}");
+        }
+        let latin = b"identifier,family,given,birth_date\n1,M\xfcller,T,\n";
+        assert_eq!(Roster::parse(latin).unwrap_err().line, Some(2));
+    }
+}
