@@ -7,6 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Which inbox, and the relative path beneath its root (never empty, never `..`).
@@ -24,6 +25,9 @@ pub struct Place {
 /// A relative path of plain names.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(PathBuf);
+
+/// A place as Windows and Macs compare names: the folder, and the name without case, however its `ü` is written.
+pub type Folded = (Option<RelPath>, Vec<u8>);
 
 impl RelPath {
     /// `None` for an empty path and for one with a root, `.` or `..` in it.
@@ -56,6 +60,16 @@ impl RelPath {
     pub fn first_folder(&self) -> Option<&OsStr> {
         self.parent()?;
         self.0.iter().next()
+    }
+
+    /// Equal for two names that Windows or a Mac would take for the same.
+    pub fn folded(&self) -> Folded {
+        const PLAIN: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizerBorrowed::new_nfd();
+        let name = match self.file_name().to_str() {
+            Some(text) if !text.is_ascii() => PLAIN.normalize(&text.to_lowercase()).into_owned().into_bytes(),
+            _ => self.file_name().as_bytes().to_ascii_lowercase(),
+        };
+        (self.parent(), name)
     }
 
     /// The same folder, another name.

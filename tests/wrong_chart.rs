@@ -497,3 +497,54 @@ fn check_reads_the_list_and_says_which_line_is_wrong() {
     let line = output.lines().find(|line| line.starts_with("FAIL")).unwrap();
     assert!(line.contains("patients.csv: line 4: ") && !line.contains("Tamara"), "{line}");
 }
+
+// What names say, nearly.
+
+#[test]
+fn a_patient_file_that_is_nearly_called_so_is_not_overlooked() {
+    for name in ["Patient.toml", "PATIENT.TOML", "patient.toml.txt", "scans/Patient.toml"] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str(BY_NAME);
+        clinic.drop_file(format!("inbox/0000000002 Alvarez/{name}"), PATIENT);
+        clinic.drop_file("inbox/0000000002 Alvarez/scans/scan.pdf", pdf("whose?"));
+        assert_eq!(clinic.run_once(), 1, "{name}");
+        let called = name.rsplit('/').next().unwrap();
+        assert_refused(&clinic, "0000000002 Alvarez/scans/scan.pdf", &["must be called patient.toml", called]);
+        assert!(clinic.has(format!("inbox/0000000002 Alvarez/{name}")), "it is not sent and not moved");
+        assert_eq!(clinic.accepted().len(), 0);
+    }
+}
+
+#[test]
+fn a_sidecar_with_other_capitals_is_not_overlooked() {
+    for (document, sidecar) in [("Scan.pdf", "scan.toml"), ("scan.pdf", "scan.pdf.Toml"), ("SCAN.PDF", "scan.pdf.toml")]
+    {
+        let clinic = Clinic::new(&[]);
+        clinic.drop_file(format!("inbox/bixby/{document}"), pdf("whose?"));
+        clinic.drop_file(format!("inbox/bixby/{sidecar}"), "[patient]\nidentifier = \"0000000002\"\n");
+        assert_eq!(clinic.run_once(), 1, "{sidecar}");
+        assert_refused(&clinic, &format!("bixby/{document}"), &["disagree"]);
+        assert!(!clinic.has(format!("inbox/bixby/{sidecar}")), "the sidecar follows");
+    }
+}
+
+#[test]
+fn a_folder_s_name_that_holds_a_number_only_in_part_is_nobody_s() {
+    for name in ["12O4 Alvarez", "0000000002Alvarez"] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str(BY_NAME);
+        clinic.drop_file(format!("inbox/{name}/scan.pdf"), pdf("whose?"));
+        assert_eq!(clinic.run_once(), 1, "{name}");
+        assert_refused(&clinic, &format!("{name}/scan.pdf"), &["number by itself"]);
+        assert_eq!(clinic.record()["requests"], 0);
+    }
+}
+
+#[test]
+fn a_number_with_a_character_that_nobody_sees_is_not_sent() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("0000000001", "0000000001\u{200b}"));
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+    assert_eq!(clinic.run_once(), 1);
+    assert_refused(&clinic, "bixby/scan.pdf", &["nobody sees"]);
+}

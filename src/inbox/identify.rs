@@ -187,6 +187,9 @@ fn plain_kind(kind: Kind) -> Result<(), Refusal> {
 }
 
 fn patient_of(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Patient, Stop> {
+    if let Some(misnamed) = &candidate.misnamed {
+        return Err(patient::misnamed(misnamed.file_name()).into());
+    }
     patient::of_folder(root, &candidate.path, rules.inbox.patient.as_ref()).map_err(|failure| match failure {
         patient::Failure::Refused(refusal) => Stop::Refused(refusal),
         patient::Failure::Busy(error) => later(error),

@@ -52,7 +52,7 @@ pub fn of_folder(root: &Root, document: &RelPath, by_name: Option<&FolderPattern
         .into());
     };
     no_patient_inside_another(root, document)?;
-    let named = by_name.and_then(|by_name| from_name(folder, by_name));
+    let named = by_name.map(|by_name| from_name(folder, by_name)).transpose()?.flatten();
     match (from_file(root, folder)?, named) {
         (Some(patient), Some(named)) => agree(patient, &named).map_err(Failure::Refused),
         (Some(patient), None) => Ok(patient),
@@ -70,10 +70,40 @@ pub fn of_folder(root: &Root, document: &RelPath, by_name: Option<&FolderPattern
     }
 }
 
-fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Option<Identifier> {
-    let value = by_name.pattern.captures(folder.to_str()?)?.name("identifier")?.as_str().to_owned();
+/// The number in a folder's name. One that only a part of a longer word fits, such as the 12 of `12O4`, or one of two, would
+/// be somebody's guess.
+fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Option<Identifier>, Refusal> {
+    let Some(name) = folder.to_str() else { return Ok(None) };
+    let mut value = None;
+    for captures in by_name.pattern.captures_iter(name) {
+        let (Some(whole), Some(number)) = (captures.get(0), captures.name("identifier")) else { continue };
+        let runs_on = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_part = (number.start() == whole.start() && runs_on(name[..whole.start()].chars().next_back()))
+            || (number.end() == whole.end() && runs_on(name[whole.end()..].chars().next()));
+        if is_part || value.is_some_and(|value| value != number.as_str()) {
+            return Err(Refusal::new(
+                "patient-name-unclear",
+                "It is not clear which part of the folder's name is the patient's number: letters or digits follow it directly, or there are two numbers.",
+                "Write the number by itself, with a space before the patient's name (for example 0000000001 Bixby), then move the document back into the folder in the inbox.",
+            ));
+        }
+        value = Some(number.as_str());
+    }
     let system = by_name.identifier_system.clone();
-    (!value.is_empty()).then_some(Identifier { system, value, kind: Some("MR".into()) })
+    let value = value.filter(|value| !value.is_empty());
+    Ok(value.map(|value| Identifier { system, value: value.to_owned(), kind: Some("MR".into()) }))
+}
+
+/// Not read, and not overlooked: it may say that the folder is another patient's.
+pub fn misnamed(name: &OsStr) -> Refusal {
+    let name: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
+    Refusal::new(
+        "patient-misnamed",
+        format!(
+            "The file that says whose folder this is must be called patient.toml, in small letters and with nothing behind it. Here it is called {name}, and was not read."
+        ),
+        "Rename that file in the patient's folder in the inbox (Windows hides the end of a name unless you let it show file name extensions), then move the document back there.",
+    )
 }
 
 /// What a folder's `patient.toml` says; `None` when there is none.
@@ -109,7 +139,7 @@ fn checked(file: PatientFile) -> Result<Patient, &'static str> {
         return Err("there are more than four identifiers");
     }
     let bad = |text: &str, most: usize| {
-        text.trim() != text || text.is_empty() || text.len() > most || text.chars().any(char::is_control)
+        text.trim() != text || text.is_empty() || text.len() > most || text.chars().any(is_unseen)
     };
     for identifier in &file.identifier {
         if bad(&identifier.system, 200)
@@ -119,7 +149,9 @@ fn checked(file: PatientFile) -> Result<Patient, &'static str> {
             return Err("an identifier's system is not a URI such as \"urn:redox:health-one:MR\"");
         }
         if bad(&identifier.value, 64) {
-            return Err("an identifier's value is empty, very long, or has spaces around it");
+            return Err(
+                "an identifier's value is empty, very long, or has spaces around it or characters in it that nobody sees",
+            );
         }
         if identifier.kind.as_deref().is_some_and(|kind| bad(kind, 20)) {
             return Err("an identifier's type is not a short code such as \"MR\"");
@@ -138,6 +170,12 @@ fn checked(file: PatientFile) -> Result<Patient, &'static str> {
         birth_date: file.birth_date.map(|date| date.0),
         gender: file.gender,
     })
+}
+
+/// What nobody sees makes another number of the same digits: it comes along when text is copied from a web page.
+fn is_unseen(c: char) -> bool {
+    let formats = ['\u{ad}'..='\u{ad}', '\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
+    c.is_control() || c == '\u{feff}' || formats.iter().any(|range| range.contains(&c))
 }
 
 /// The folder's name and its `patient.toml` are two statements: they must not contradict each other.
@@ -174,4 +212,41 @@ fn no_patient_inside_another(root: &Root, document: &RelPath) -> Result<(), Fail
         folder = inner.parent();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(pattern: &str, folder: &str) -> Result<Option<String>, &'static str> {
+        let by_name = FolderPattern { identifier_system: "urn:x".into(), pattern: regex::Regex::new(pattern).unwrap() };
+        let named = from_name(OsStr::new(folder), &by_name).map_err(|refusal| refusal.code)?;
+        Ok(named.map(|identifier| identifier.value))
+    }
+
+    #[test]
+    fn a_folder_s_name_says_one_whole_number_or_none() {
+        const USUAL: &str = "^(?<identifier>[0-9]+)";
+        for (pattern, folder, value) in [
+            (USUAL, "0000000001", "0000000001"),
+            (USUAL, "0000000001 Bixby", "0000000001"),
+            (USUAL, "1_Bixby", "1"),
+            (USUAL, "12, Bixby 34", "12"),
+            (r"\((?<identifier>[0-9]+)\)$", "Bixby (12)", "12"),
+            ("^P(?<identifier>[0-9]+)X", "P12X Bixby", "12"),
+            ("(?<identifier>[0-9]+)", "Bixby 12", "12"),
+        ] {
+            assert_eq!(number(pattern, folder), Ok(Some(value.into())), "{folder}");
+        }
+        assert_eq!(number(USUAL, "Bixby 12"), Ok(None));
+        for (pattern, folder) in [
+            (USUAL, "12O4 Bixby"),
+            (USUAL, "12Bixby"),
+            ("(?<identifier>[0-9]+)", "Room 5 Bixby 12"),
+            ("(?<identifier>[0-9]+)", "B12"),
+            ("^(?<identifier>[0-9]{4})", "00001 Bixby"),
+        ] {
+            assert_eq!(number(pattern, folder), Err("patient-name-unclear"), "{folder}");
+        }
+    }
 }

@@ -13,10 +13,16 @@ use std::{
 };
 
 use super::beneath::Stamp;
-use crate::{effect, place::RelPath};
+use crate::{
+    effect,
+    place::{Folded, RelPath},
+};
 
 /// What a patient folder's own file is called.
 pub const PATIENT_FILE: &str = "patient.toml";
+
+/// What Notepad makes of it, and Windows shows as `patient.toml`.
+const PATIENT_TEXT_FILE: &[u8] = b"patient.toml.txt";
 
 /// What a sidecar's name adds to its document's.
 const SIDECAR_ENDINGS: [&str; 4] = [".toml", ".json", ".TOML", ".JSON"];
@@ -99,7 +105,7 @@ pub fn role(name: &OsStr) -> Role {
             .any(ends);
     if litter {
         Role::Litter
-    } else if lower == PATIENT_FILE.as_bytes() {
+    } else if lower == PATIENT_FILE.as_bytes() || lower == PATIENT_TEXT_FILE {
         Role::PatientFile
     } else if ends(".toml") || ends(".json") {
         Role::Sidecar
@@ -172,37 +178,48 @@ fn kind(metadata: &Metadata) -> Kind {
 impl Listing {
     /// Every document with its sidecar, by place.
     ///
-    /// `scan.pdf.toml` belongs to `scan.pdf`; `scan.toml` as well, when no other document there is called `scan`.
+    /// `scan.pdf.toml` belongs to `scan.pdf`; `scan.toml` as well, when no other document there is called `scan`. Names are
+    /// compared as Windows and Macs do, without case: a sidecar that is overlooked contradicts nothing.
     pub fn documents(&self) -> Vec<(&RelPath, Pairing)> {
-        let mut stems: HashMap<RelPath, usize> = HashMap::new();
-        let documents: Vec<_> = self.entries.keys().filter(|rel| role(rel.file_name()) == Role::Document).collect();
-        for rel in &documents {
-            *stems.entry(stem(rel)).or_default() += 1;
+        let (mut documents, mut sidecars) = (Vec::new(), HashMap::<Folded, Vec<&RelPath>>::new());
+        let mut bearers: HashMap<Folded, usize> = HashMap::new();
+        for rel in self.entries.keys() {
+            match role(rel.file_name()) {
+                Role::Document => {
+                    // Without an ending the name is its own stem.
+                    let names = BTreeSet::from([rel.folded(), stem(rel).folded()]);
+                    names.into_iter().for_each(|name| *bearers.entry(name).or_default() += 1);
+                    documents.push(rel);
+                }
+                // `scan.toml` says something of all that is called `scan`.
+                Role::Sidecar => sidecars.entry(stem(rel).folded()).or_default().push(rel),
+                Role::PatientFile | Role::Litter => {}
+            }
         }
-        documents.into_iter().map(|rel| (rel, self.pairing(rel, stems.get(&stem(rel)) == Some(&1)))).collect()
+        let pair = |rel: &RelPath| {
+            let found = |base: &RelPath| {
+                let name = base.folded();
+                let alone = bearers.get(&name) == Some(&1);
+                (sidecars.get(&name).map(Vec::as_slice).unwrap_or_default(), alone)
+            };
+            let (exact, shared) = (found(rel), if &stem(rel) == rel { (&[][..], true) } else { found(&stem(rel)) });
+            match (exact, shared) {
+                (([], _), ([], _)) => Pairing::Alone,
+                (([one], true), ([], _)) => Pairing::With((*one).clone()),
+                // `scan.toml` is another document's when that one is the only other `scan` without a sidecar of its own;
+                // we do not guess.
+                (([one], true), (_, false)) => Pairing::With((*one).clone()),
+                (([], _), ([one], true)) => Pairing::With((*one).clone()),
+                _ => Pairing::Ambiguous,
+            }
+        };
+        documents.into_iter().map(|rel| (rel, pair(rel))).collect()
     }
 
-    fn pairing(&self, rel: &RelPath, only_one_of_its_stem: bool) -> Pairing {
-        let found = |base: &RelPath| -> Vec<RelPath> {
-            SIDECAR_ENDINGS
-                .iter()
-                .map(|ending| with_ending(base, ending))
-                .filter(|sidecar| self.entries.contains_key(sidecar))
-                .filter(|sidecar| role(sidecar.file_name()) == Role::Sidecar)
-                .collect()
-        };
-        let exact = found(rel);
-        let stem = stem(rel);
-        let shared = if &stem == rel { Vec::new() } else { found(&stem) };
-        match (exact.as_slice(), shared.as_slice()) {
-            ([], []) => Pairing::Alone,
-            ([one], []) => Pairing::With(one.clone()),
-            // `scan.toml` is another document's when that one is the only other `scan` without a sidecar of its own;
-            // we do not guess.
-            ([one], _) if !only_one_of_its_stem => Pairing::With(one.clone()),
-            ([], [one]) if only_one_of_its_stem => Pairing::With(one.clone()),
-            _ => Pairing::Ambiguous,
-        }
+    /// Files that are meant to say whose a folder is, and are not read, for their names are not quite right.
+    pub fn misnamed(&self) -> Vec<&RelPath> {
+        let is_misnamed = |name: &OsStr| name != PATIENT_FILE && role(name) == Role::PatientFile;
+        self.entries.keys().filter(|rel| is_misnamed(rel.file_name())).collect()
     }
 }
 
@@ -259,6 +276,17 @@ mod tests {
     }
 
     #[test]
+    fn a_sidecar_s_name_is_compared_without_case() {
+        assert_eq!(pairs(&["a/Scan.PDF", "a/scan.Toml"]), [("a/Scan.PDF".into(), with("a/scan.Toml"))]);
+        assert_eq!(pairs(&["a/scan.pdf", "a/SCAN.PDF.JSON"]), [("a/scan.pdf".into(), with("a/SCAN.PDF.JSON"))]);
+        let (one, two) = ("a/M\u{fc}ller.pdf", "a/mu\u{308}ller.toml");
+        assert_eq!(pairs(&[one, two]), [(one.into(), with(two))]);
+        let twins = pairs(&["a/Scan.pdf", "a/scan.pdf", "a/scan.pdf.toml"]);
+        assert!(twins.iter().all(|(_, pairing)| *pairing == Pairing::Ambiguous), "{twins:?}");
+        assert_eq!(pairs(&["a/scan", "a/Scan.toml"]), [("a/scan".into(), with("a/Scan.toml"))]);
+    }
+
+    #[test]
     fn what_scanners_and_desktops_leave_behind_is_not_a_document() {
         for name in
             ["Thumbs.db", "desktop.ini", ".DS_Store", "._s.pdf", "~$s.docx", "s.tmp", "s.pdf.part", "s.crdownload"]
@@ -268,7 +296,9 @@ mod tests {
         for name in ["s.pdf.reason.txt", "s.pdf.receipt.json", "@eaDir"] {
             assert_eq!(role(OsStr::new(name)), Role::Litter, "{name}");
         }
-        assert_eq!(role(OsStr::new("patient.toml")), Role::PatientFile);
+        for name in ["patient.toml", "Patient.TOML", "patient.toml.txt"] {
+            assert_eq!(role(OsStr::new(name)), Role::PatientFile, "{name}");
+        }
         assert_eq!(role(OsStr::new("reason.txt")), Role::Document);
     }
 }

@@ -33,6 +33,8 @@ pub struct Candidate {
     pub members: Vec<(RelPath, Stamp)>,
     /// Names beside it at which nothing lay: a `patient.toml` or a sidecar there would say something else of it.
     pub absent: Vec<RelPath>,
+    /// A file in one of its folders that is meant to be a `patient.toml` and is called otherwise.
+    pub misnamed: Option<RelPath>,
 }
 
 impl Candidate {
@@ -153,7 +155,12 @@ impl Settler {
             found.next = Some(found.next.map_or(again, |next| next.min(again)));
         }
         found.ready = ready.into_values().collect();
+        let misnamed = if found.ready.is_empty() { Vec::new() } else { listing.misnamed() };
         for candidate in &mut found.ready {
+            let above = |file: &RelPath| {
+                file.parent().is_some_and(|folder| candidate.path.as_path().starts_with(folder.as_path()))
+            };
+            candidate.misnamed = misnamed.iter().find(|file| above(file)).map(|file| (*file).clone());
             let mut absent = names_that_count(&candidate.path);
             absent.retain(|name| !listing.entries.contains_key(name));
             candidate.absent = absent;
@@ -199,6 +206,7 @@ impl Settler {
             since: members.iter().map(|(_, seen)| seen.since).max()?.max(set.since),
             members: members.into_iter().map(|(name, seen)| (name, seen.stamp)).collect(),
             absent: Vec::new(),
+            misnamed: None,
         })
     }
 }
