@@ -548,3 +548,32 @@ fn a_number_with_a_character_that_nobody_sees_is_not_sent() {
     assert_eq!(clinic.run_once(), 1);
     assert_refused(&clinic, "bixby/scan.pdf", &["nobody sees"]);
 }
+
+#[test]
+fn a_retry_never_leaves_a_sidecar_behind() {
+    // Each sidecar names another patient; what is tried again without it would be sent.
+    for (sidecar, beside, unclear) in [
+        ("scan.toml", None, false),
+        ("SCAN.Toml", None, false),
+        ("scan.pdf.JSON", Some("scan.jpg"), false),
+        ("scan.toml", Some("scan.jpg"), true),
+        ("scan.toml", Some("scan.json"), true),
+    ] {
+        let clinic = Clinic::new(&[]);
+        if let Some(name) = beside {
+            clinic.drop_file(format!("failed/bixby/{name}"), "from another day");
+        }
+        let text = match sidecar.ends_with("JSON") {
+            true => "{\"patient\": {\"identifier\": \"0000000002\"}}",
+            false => "[patient]\nidentifier = \"0000000002\"\n",
+        };
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        clinic.drop_file(format!("inbox/bixby/{sidecar}"), text);
+        assert_eq!(clinic.run_once(), 1, "{sidecar}");
+        let listed: Value = serde_json::from_slice(&clinic.command(&["history", "--json"]).stdout).unwrap();
+        let retry = clinic.command(&["retry", listed[0]["id"].as_str().unwrap()]);
+        assert_eq!(retry.status.success(), !unclear, "{sidecar} {beside:?}: {retry:?}");
+        clinic.run_once();
+        assert_eq!(clinic.accepted().len(), 0, "{sidecar} {beside:?}");
+    }
+}

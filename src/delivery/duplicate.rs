@@ -102,7 +102,7 @@ pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &
         // Another document of its name has come; that one's sidecar is not ours to move.
         filing::write_note(done, &twin.to, &note)?;
     } else {
-        let sidecar = filing::sidecar_of(&inbox.path, from).map_err(unreadable)?;
+        let sidecar = filing::sidecar_of(&inbox.path, from).map_err(unreadable)?.only();
         filing::file(
             &inbox.path,
             done,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     config::Config,
     effect,
-    filing::{self, Found},
+    filing::{self, Beside, Found},
     ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Stage, Unknown},
     message::Message,
 };
@@ -104,7 +104,16 @@ fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), Oper
             "Another file of that name lies in the inbox; let chartdrop deliver that one first.",
         ));
     }
-    let sidecar = filing::sidecar_of(&inbox.failed, &to.path).map_err(unreadable)?;
+    let sidecar = match filing::sidecar_of(&inbox.failed, &to.path).map_err(unreadable)? {
+        Beside::Nothing => None,
+        Beside::One(sidecar) => Some(sidecar),
+        // Sent without what its sidecar says of the patient, it may be sent for another.
+        Beside::Unclear => {
+            return Err(OperatorError::Refused(
+                "It is not clear which sidecar in the failed folder belongs to it. Move the document and its sidecar back into the patient's folder in the inbox by hand.",
+            ));
+        }
+    };
     let found = Found { document: to.path.clone(), id: None, device: None, sidecar };
     filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
     Ok(())

@@ -165,7 +165,7 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         }
         // The document is gone from the inbox, so this moves its sidecar, if one was left behind, and writes the note.
         Some(to) => {
-            let sidecar = filing::sidecar_of(&inbox.path, place).map_err(unreadable)?;
+            let sidecar = filing::sidecar_of(&inbox.path, place).map_err(unreadable)?.only();
             filing::file(
                 &inbox.path,
                 folder,

@@ -169,33 +169,56 @@ pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Res
     absent(effect::remove_file(&reason)).map(drop).map_err(moving)
 }
 
-/// The sidecar that lies beside a document, unless it may be another document's. An error means that this cannot be told.
-pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Option<RelPath>> {
-    let name = document.file_name();
-    let stem = Path::new(name).file_stem().unwrap_or(name);
-    let beside = |base: &OsStr| {
-        for ending in [".toml", ".json"] {
-            let mut name = base.to_owned();
-            name.push(ending);
-            let rel = document.with_file_name(&name);
-            if absent(effect::symlink_metadata(&folder.join(rel.as_path())))?.is_some_and(|found| found.is_file()) {
-                return Ok(Some(rel));
-            }
+/// What lies beside a document that may be its sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// Its sidecar.
+    One(RelPath),
+    /// There are two, or it may be another document's.
+    Unclear,
+}
+
+impl Beside {
+    /// The sidecar, where there is no doubt.
+    pub fn only(self) -> Option<RelPath> {
+        match self {
+            Self::One(sidecar) => Some(sidecar),
+            Self::Nothing | Self::Unclear => None,
         }
-        Ok::<_, io::Error>(None)
-    };
-    if let Some(own) = beside(name)? {
-        return Ok(Some(own));
     }
+}
+
+/// The sidecar that lies beside a document. An error means that this cannot be told.
+pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Beside> {
+    let stem = |rel: &RelPath| rel.with_file_name(Path::new(rel.file_name()).file_stem().unwrap_or(rel.file_name()));
+    let (own, shared) = (document.folded(), stem(document).folded());
     let parent = document.parent().map_or_else(|| folder.to_path_buf(), |parent| folder.join(parent.as_path()));
-    let Some(entries) = absent(effect::read_dir(&parent))? else { return Ok(None) };
+    let Some(entries) = absent(effect::read_dir(&parent))? else { return Ok(Beside::Nothing) };
+    let (mut owned, mut common, mut another) = (Vec::new(), Vec::new(), false);
     for entry in entries {
-        let other = entry?.file_name();
-        if other != name && Path::new(&other).file_stem() == Some(stem) && !is_sidecar(&other) {
-            return Ok(None);
+        let entry = entry?;
+        let other = document.with_file_name(&entry.file_name());
+        if other == *document || !entry.file_type()?.is_file() {
+            continue;
+        }
+        let base = stem(&other).folded();
+        match is_sidecar(other.file_name()) {
+            true if base == own => owned.push(other),
+            true if base == shared => common.push(other),
+            // A note is nobody's twin: its own stem holds its document's ending.
+            false if base == shared || base == own => another = true,
+            _ => {}
         }
     }
-    beside(stem)
+    Ok(match (owned.as_slice(), common.as_slice()) {
+        ([], []) => Beside::Nothing,
+        ([one], []) => Beside::One(one.clone()),
+        ([one], _) if another => Beside::One(one.clone()),
+        ([], [one]) if !another => Beside::One(one.clone()),
+        _ => Beside::Unclear,
+    })
 }
 
 /// The device of the nearest folder above a path that is there.
@@ -218,8 +241,8 @@ fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 fn is_sidecar(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.ends_with(b".toml") || name.ends_with(b".json")
+    let name = name.as_encoded_bytes().to_ascii_lowercase();
+    (name.ends_with(b".toml") || name.ends_with(b".json")) && !name.ends_with(receipt::ENDING.as_bytes())
 }
 
 /// Whether a document lies there, by its bytes. An error means that this cannot be told.
