@@ -8,16 +8,10 @@ use std::fs;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Clinic, PATIENT, chartdrop, pdf, sample};
+use support::{Clinic, PATIENT, chartdrop, pdf, sample, sha256};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value}"))
-}
-
-/// SHA-256 as the record spells it.
-fn sha256(bytes: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub fn pdf(words: &str) -> Vec<u8> {
     bytes
 }
 
+/// SHA-256 as the record spells it.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A clinic: folders, a key, a sandbox, and the settings that tests change.
 pub struct Clinic {
     _dir: TempDir,
