@@ -201,11 +201,16 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks a configuration; relative paths in it are relative to its file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |error| ConfigError::Read { path: path.into(), error };
-        let bytes = std::fs::read(path).map_err(read)?;
-        let folder = std::path::absolute(path).map_err(read)?.parent().map(Path::to_path_buf).unwrap_or_default();
-        let raw = strict::toml(&bytes).map_err(|error| ConfigError::Parse { path: path.into(), error })?;
-        raw::check(raw, &folder).map_err(|what| ConfigError::Check { path: path.into(), what })
+        let bytes = std::fs::read(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        Self::parse(&bytes, path)
+    }
+
+    /// Checks what was read from `path`.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, ConfigError> {
+        let absolute = std::path::absolute(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        let folder = absolute.parent().unwrap_or(&absolute);
+        let raw = strict::toml(bytes).map_err(|error| ConfigError::Parse { path: path.into(), error })?;
+        raw::check(raw, folder).map_err(|what| ConfigError::Check { path: path.into(), what })
     }
 
     /// The inbox of that name.

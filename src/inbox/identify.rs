@@ -295,7 +295,8 @@ fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
     if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
 }
 
-fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Refusal> {
+/// The document, if it fits a ledger row.
+pub fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Refusal> {
     let document = Document { file_name, patient, metadata, content };
     match serde_json::to_vec(&document) {
         Ok(json) if json.len() <= DOCUMENT_LIMIT => Ok(document),

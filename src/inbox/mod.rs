@@ -29,3 +29,9 @@ pub use scan::{Listing, Pairing, Role, role, scan};
 pub use settle::{Candidate, Observation, Settler};
 pub use vetting::{Doubt, Vetting};
 pub use watch::Watcher;
+
+/// The readers of what people write.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use super::{identify::fitting, patient::parse as patient, sidecar::parse as sidecar};
+}

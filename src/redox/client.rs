@@ -67,9 +67,9 @@ struct Request {
 }
 
 /// An answer that did what it was to do, and how the time stood.
-struct Sent {
-    reply: Reply,
-    url: Url,
+pub(super) struct Sent {
+    pub(super) reply: Reply,
+    pub(super) url: Url,
 }
 
 impl Client {
@@ -255,7 +255,7 @@ fn unreadable(error: &std::io::Error) -> Failure {
 }
 
 /// The reference URL of an upload: an opaque string, made absolute only when it is not.
-fn location(sent: &Sent) -> Result<String, Failure> {
+pub(super) fn location(sent: &Sent) -> Result<String, Failure> {
     let from_header = sent.reply.header(header::LOCATION).map(str::to_owned);
     let from_body = || Some(sent.reply.json()?["URI"].as_str()?.to_owned());
     let found = from_header.or_else(from_body).filter(|location| !location.trim().is_empty());

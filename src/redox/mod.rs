@@ -17,6 +17,8 @@ mod outcome;
 mod settings;
 mod token;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod test_server;
 

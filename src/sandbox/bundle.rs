@@ -81,7 +81,7 @@ fn resources(bundle: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// What the message says, or all that is wrong with it.
-pub(super) fn judge(bundle: &Value) -> Result<Facts, Vec<String>> {
+pub fn judge(bundle: &Value) -> Result<Facts, Vec<String>> {
     let mut judge = Judge { bundle, problems: Vec::new() };
     judge.nothing_is_empty(bundle, "Bundle");
     judge.envelope();

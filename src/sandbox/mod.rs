@@ -31,6 +31,9 @@ pub use faults::FaultError;
 use faults::{Endpoint, Fault, FaultPlan, Moment};
 pub use record::{Message, Record};
 
+#[cfg(feature = "fuzzing")]
+pub use bundle::judge;
+
 /// How strict it is, and with whom.
 #[derive(Clone, Debug)]
 pub struct Options {
