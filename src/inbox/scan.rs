@@ -100,9 +100,19 @@ pub fn role(name: &OsStr) -> Role {
         || starts("@eadir")
         || lower == b"thumbs.db"
         || lower == b"desktop.ini"
-        || [".tmp", ".part", ".partial", ".crdownload", ".filepart", "~", ".receipt.json", ".reason.txt"]
-            .into_iter()
-            .any(ends);
+        || [
+            ".tmp",
+            ".part",
+            ".partial",
+            ".crdownload",
+            ".filepart",
+            "~",
+            ".receipt.json",
+            ".reason.txt",
+            ":zone.identifier",
+        ]
+        .into_iter()
+        .any(ends);
     if litter {
         Role::Litter
     } else if lower == PATIENT_FILE.as_bytes() || lower == PATIENT_TEXT_FILE {

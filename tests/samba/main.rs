@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{
@@ -91,7 +92,7 @@ impl<'a> Share<'a> {
 
     /// A client that goes step by step.
     fn windows(&self) -> Windows {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/share/windows.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samba/windows.py");
         let mut client = Command::new("/usr/bin/python3")
             .arg(script)
             .arg(format!("smb://127.0.0.1:{}/clinic", self.port))
@@ -193,6 +194,12 @@ fn a_patient_file_whose_name_somebody_wrote_in_capitals() {
     share.put("inbox/alvarez/Patient.TOML", PATIENT.replace("0000000001", "0000000002").as_bytes());
     let scan = pdf("a");
     share.put("inbox/alvarez/a.pdf", &scan);
+    clinic.wait_for_file("failed/alvarez/a.pdf.reason.txt");
+    assert!(clinic.reason("failed/alvarez/a.pdf.reason.txt").contains("in small letters"));
+    share.commands(
+        "rename inbox/alvarez/Patient.TOML inbox/alvarez/p.tmp; rename inbox/alvarez/p.tmp inbox/alvarez/patient.toml",
+    );
+    share.commands("rename failed/alvarez/a.pdf inbox/alvarez/a.pdf");
     clinic.wait_for_file("done/alvarez/a.pdf.receipt.json");
     accepted_exactly(&clinic, [("0000000002", scan.as_slice())]);
 }

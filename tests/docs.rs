@@ -1,0 +1,101 @@
+//! What the pages say is there, is there: every test, script and command that they name.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{fs, path::Path};
+
+use support::chartdrop;
+
+const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/reliability.md"];
+
+fn read(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
+}
+
+/// What stands between backticks, and the lines of code blocks.
+fn code(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (n, block) in text.split("```").enumerate() {
+        if n % 2 == 1 {
+            found.extend(block.lines().skip(1).map(|line| line.trim().to_owned()));
+        } else {
+            found.extend(block.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Everything beneath `folder` that ends in `.rs`, in one text.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("node_modules") {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_test_and_script_that_a_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for page in PAGES {
+        for words in code(&read(page)) {
+            let words: Vec<_> = words.split_whitespace().collect();
+            for pair in words.windows(2).filter(|pair| pair[0] == "--test") {
+                let stands = [format!("tests/{}.rs", pair[1]), format!("tests/{}/main.rs", pair[1])];
+                assert!(stands.iter().any(|path| root.join(path).exists()), "{page}: --test {}", pair[1]);
+                seen += 1;
+            }
+            for script in words.iter().filter_map(|word| word.strip_prefix("./")) {
+                assert!(root.join(script).exists(), "{page}: ./{script}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10, "the pages name tests: {seen}");
+}
+
+#[test]
+fn every_test_that_is_named_in_the_page_on_reliability_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = sources(&root.join("tests")) + &sources(&root.join("src"));
+    let is_name = |word: &String| {
+        word.matches('_').count() >= 3 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut seen = 0;
+    for name in code(&read("docs/reliability.md")).into_iter().filter(is_name) {
+        assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+        seen += 1;
+    }
+    assert!(seen > 10, "the page names tests: {seen}");
+}
+
+#[test]
+fn every_chartdrop_command_that_a_page_names_exists() {
+    let help = String::from_utf8(chartdrop().arg("--help").output().unwrap().stdout).unwrap();
+    let known = |command: &str| help.lines().any(|line| line.split_whitespace().next() == Some(command));
+    let mut seen = 0;
+    for page in PAGES {
+        for words in code(&read(page)) {
+            let words: Vec<_> = words.split_whitespace().collect();
+            for pair in words.windows(2).filter(|pair| pair[0] == "chartdrop" && !pair[1].starts_with(['-', '$', '/']))
+            {
+                if ["install", "-g", "systemctl"].contains(&pair[1]) {
+                    continue;
+                }
+                if pair[1].chars().all(|c| c.is_ascii_lowercase()) && words[0] != "sudo" {
+                    assert!(known(pair[1]), "{page}: chartdrop {}", pair[1]);
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 2, "the pages name commands: {seen}");
+}
