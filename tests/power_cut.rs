@@ -2,7 +2,7 @@
 //! a random moment, the device is copied as it is then, and the next round goes on with the copy, in which everything
 //! that was not synced is missing. The sandbox lies elsewhere and lives through all of it: it is the witness.
 //!
-//! `POWER_CUTS=1000` for a long run, `POWER_CUT_SEED` to have a run's dice again. It needs root, because it mounts.
+//! `POWER_CUTS=100` and more for a long run, `POWER_CUT_SEED` to have a run's dice again. It needs root, because it mounts.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test, though without the harness that tells clippy so")]
 
@@ -28,7 +28,7 @@ use support::{
 };
 
 /// Cuts in the gate.
-const CUTS: u64 = 100;
+const CUTS: u64 = 60;
 
 /// Within so many cuts a ledger that is not synced must have been found out.
 const CUTS_WITHOUT_SYNC: u64 = 30;
@@ -86,7 +86,11 @@ fn nothing_is_lost_and_nothing_sent_twice(cuts: u64, dice: &mut Dice) {
     }
     let mut under_way = 0;
     for cut in 1..=cuts {
-        let moment = if cut % 3 == 0 { Moment::Starting } else { Moment::Running };
+        let moment = match cut % 6 {
+            0 | 3 => Moment::Starting,
+            1 => Moment::Sending,
+            _ => Moment::Running,
+        };
         let found = world.cut(moment, dice);
         under_way += found.unwrap_or_else(|finding| panic!("cut {cut}, {moment:?}: {finding}\n{}", world.log()));
     }
@@ -161,7 +165,7 @@ impl World {
         let accepted_before = self.clinic.accepted_facts();
         let mut service = self.start();
         match moment {
-            Moment::Starting => sleep(Duration::from_millis(dice.below(120))),
+            Moment::Starting => sleep(Duration::from_millis(dice.below(160))),
             Moment::Running => {
                 for _ in 0..1 + dice.below(4) {
                     sleep(Duration::from_millis(dice.below(80)));
