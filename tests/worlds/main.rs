@@ -32,11 +32,11 @@ use plan::Plan;
 use support::{Clinic, Daemon, chartdrop, pdf};
 
 /// New worlds that every run makes.
-const NEW: usize = 9;
+const NEW: usize = 8;
 /// Worlds at once: they mostly wait.
 const AT_ONCE: usize = 3;
-/// Worlds that found something once.
-const REMEMBERED: [u64; 0] = [];
+/// Worlds that found something once: a release that was held again at once, and a clock that was set back.
+const REMEMBERED: [u64; 2] = [2, 5];
 
 #[test]
 fn nothing_is_lost_or_sent_twice_or_for_another_patient_in_random_worlds() {
