@@ -16,13 +16,15 @@ use crate::{
     config::{Config, units},
     delivery::{self, Engine, Mode, Summary},
     filing,
-    ledger::Ledger,
+    ledger::{Ledger, Query},
     redox::Client,
     status::systemd,
 };
 
 /// How long `--once` goes on when nobody says.
 const ONCE: &str = "10m";
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What `run` is told.
 #[derive(Debug, clap::Args)]
@@ -88,14 +90,21 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
 /// Feeds the watchdog, and forgets deliveries that were filed longer ago than the history reaches.
 async fn background(ledger: Arc<dyn Ledger>, engine: Arc<Engine>, history: Duration, shutdown: CancellationToken) {
     let forget = async {
-        let mut days = tokio::time::interval(Duration::from_secs(24 * 3600));
+        let mut days = tokio::time::interval(DAY);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = days.tick() => {}
             }
             // A ledger that cannot do this says so at the next delivery as well, and that ends the program.
-            if let Ok(before) = Timestamp::now().checked_sub(history)
+            let Ok(newest) = ledger.list(Query::History { limit: 1 }).await else { continue };
+            // By the newest row as well: a clock that is years ahead must not empty the history.
+            let Some(now) =
+                newest.first().map(|row| Timestamp::now().min(row.updated.checked_add(DAY).unwrap_or(Timestamp::MAX)))
+            else {
+                continue;
+            };
+            if let Ok(before) = now.checked_sub(history)
                 && let Ok(forgotten @ 1..) = ledger.forget(before).await
             {
                 info!(forgotten, "old deliveries have left the history");
