@@ -214,3 +214,17 @@ fn what_is_held_is_still_held_after_the_program_was_killed() {
     }
     is_held(&clinic, "killed", true);
 }
+
+#[test]
+fn a_document_that_may_have_arrived_and_is_refused_then_is_not_called_unsent() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("on_unknown = \"hold\"\n");
+    clinic.fault("create:nth=1:cut=after");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 1);
+    assert_eq!(clinic.accepted().len(), 1, "it did arrive, and nobody knows");
+    clinic.drop_file("inbox/bixby/patient.toml", "identifier = nonsense");
+    assert_eq!(clinic.run_once(), 1);
+    let reason = clinic.reason("failed/bixby/a.pdf.reason.txt");
+    assert!(reason.contains("MAY OR MAY NOT HAVE ARRIVED") && reason.contains("patient.toml"), "{reason}");
+}

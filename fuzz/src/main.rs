@@ -15,6 +15,7 @@ use libfuzzer_sys::fuzz_target;
 static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| match std::env::var("FUZZ_TARGET").as_deref() {
     Ok("sidecar") => words::sidecar,
     Ok("patient") => words::patient,
+    Ok("roster") => words::roster,
     Ok("config") => words::config,
     Ok("content") => content::content,
     Ok("cut") => content::cut,

@@ -3,7 +3,7 @@
 use std::path::Component;
 
 use chartdrop::{
-    filing::receipt::Receipt,
+    filing::{reason, receipt::Receipt},
     ledger::{Delivery, LedgerError},
     place::RelPath,
 };
@@ -24,7 +24,12 @@ pub fn row(bytes: &[u8]) {
     }
 }
 
+/// The last line of a reason, and a receipt.
 pub fn receipt(bytes: &[u8]) {
+    if let Some(record) = reason::record(bytes) {
+        let again = serde_json::to_vec(&record).expect("JSON");
+        assert_eq!(reason::record(&again).expect("it was just written"), record);
+    }
     let Ok(receipt) = serde_json::from_slice::<Receipt>(bytes) else { return };
     let again = serde_json::to_vec_pretty(&receipt).expect("JSON");
     assert_eq!(serde_json::from_slice::<Receipt>(&again).expect("it was just written"), receipt);

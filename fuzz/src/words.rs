@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use chartdrop::{
     config::Config,
     document::{Coding, Content, Destination, Document, Identifier, Key, Metadata, Patient, Sha1, Sha256},
-    inbox::{PATH_LIMIT, Refusal, fuzzing},
+    inbox::{PATH_LIMIT, Refusal, Roster, fuzzing},
     ledger::{Accepted, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
     message::{Answer, Message, Upload},
     place::{Place, RelPath},
@@ -34,6 +34,14 @@ pub fn sidecar(bytes: &[u8]) {
 
 pub fn patient(bytes: &[u8]) {
     fits(fuzzing::patient(bytes).and_then(|patient| document(patient, plain_metadata())));
+}
+
+/// A list of patients holds no words of its own in what is said of it: those would stand in a log.
+pub fn roster(bytes: &[u8]) {
+    match Roster::parse(bytes) {
+        Ok(roster) => assert!(roster.size() > 0 && roster.size() <= bytes.len()),
+        Err(error) => is_readable(&error.to_string()),
+    }
 }
 
 pub fn config(bytes: &[u8]) {
@@ -161,7 +169,7 @@ fn fits_a_row(mut row: Delivery) {
         }),
         Stage::Sending(message.clone()),
         Stage::Unknown(Unknown { message: message.clone(), why: words, since: at, due: Some(at), tries: 9 }),
-        Stage::Accepted(Accepted { at, message: Some(message), answer, filing: filing.clone() }),
+        Stage::Accepted(Accepted { at, message: Some(message), answer, filing: filing.clone(), twin: None }),
         Stage::Rejected(Rejected { at, reason, upload, filing }),
     ] {
         row.stage = stage;

@@ -229,6 +229,7 @@ impl Engine {
             sha256: fingerprint(&item.inbox.name, item.candidate),
         };
         let Some(_claim) = self.claim(key.id()) else { return Ok(wait(SOON, Waiting::Retry)) };
+        let reason = Reason { maybe_sent: reason.maybe_sent || self.is_in_doubt_at(&place), ..reason };
         warn!(delivery = %key.id(), code = %reason.code, "refused; its reason lies beside it in failed");
         let rejected = Stage::Rejected(Rejected { at: now, reason, upload: None, filing: Filing::default() });
         let mut row = Delivery {

@@ -74,6 +74,7 @@ impl Engine {
         started: impl FnOnce(),
     ) -> Result<Summary, DeliveryError> {
         self.finish_filing().await?;
+        self.learn_doubts().await?;
         let slots = Arc::new(Semaphore::new(self.config.delivery.concurrency));
         let first_scans = Arc::new(Semaphore::new(0));
         let mut inboxes = JoinSet::new();

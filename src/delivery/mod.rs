@@ -38,7 +38,8 @@ use crate::{
     config::Config,
     document::{DeliveryId, Destination},
     inbox::Vetting,
-    ledger::{Ledger, LedgerError},
+    ledger::{Delivery, Ledger, LedgerError, Stage},
+    place::Place,
     pulse::Pulse,
     redox::Client,
 };
@@ -85,6 +86,8 @@ pub struct Engine {
     jammed: Mutex<HashSet<String>>,
     /// A move failed: its document may lie where no scan sees it, half filed, so that `recover.rs` must look.
     half_filed: AtomicBool,
+    /// Where documents lie that may have arrived: whatever becomes of one, its note must not say that it was not sent.
+    in_doubt: Mutex<HashSet<Place>>,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Pulse>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
@@ -117,6 +120,7 @@ impl Engine {
             busy: Mutex::default(),
             jammed: Mutex::default(),
             half_filed: AtomicBool::new(false),
+            in_doubt: Mutex::default(),
             pulses,
             rebuilt_at,
         }
@@ -136,6 +140,21 @@ impl Engine {
     fn channel(&self, item: &Item<'_>) -> &Channel {
         // Every inbox has put its own in.
         &self.channels[&item.inbox.destination]
+    }
+
+    /// Keeps in mind whether the document of a row may have arrived.
+    fn mind(&self, row: &Delivery) {
+        let open = row.filing().is_none();
+        let maybe_sent = open && (row.uncertain > 0 || matches!(row.stage, Stage::Sending(_) | Stage::Unknown(_)));
+        let mut in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        match maybe_sent {
+            true => drop(in_doubt.insert(row.place.clone())),
+            false => drop(in_doubt.remove(&row.place)),
+        }
+    }
+
+    fn is_in_doubt_at(&self, place: &Place) -> bool {
+        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
     }
 
     fn claim(&self, id: DeliveryId) -> Option<Claim<'_>> {

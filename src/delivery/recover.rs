@@ -25,6 +25,9 @@ use crate::{
     redox::Failure,
 };
 
+/// More open deliveries than any clinic has; reading them all takes a second or two.
+const MOST_OPEN: usize = 100_000;
+
 /// A folder that has been gone for so long was removed, and not just unmounted.
 const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
 
@@ -57,6 +60,14 @@ impl Engine {
                     self.half_filed.store(true, Ordering::Relaxed);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Learns which documents may have arrived before this start.
+    pub(super) async fn learn_doubts(&self) -> Result<(), DeliveryError> {
+        for row in self.ledger.list(Query::Open { limit: MOST_OPEN }).await? {
+            self.mind(&row);
         }
         Ok(())
     }

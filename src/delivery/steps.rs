@@ -41,7 +41,9 @@ impl Engine {
     pub(super) async fn write(&self, row: Delivery, stage: Stage) -> Result<Delivery, DeliveryError> {
         let mut row = Delivery { updated: Timestamp::now(), stage, ..row };
         row.slim();
-        Ok(self.ledger.advance(row).await?)
+        let row = self.ledger.advance(row).await?;
+        self.mind(&row);
+        Ok(row)
     }
 
     /// Queued → Sending: uploads the file if need be, then fixes the message, durably, before it is sent.

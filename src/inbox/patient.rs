@@ -117,8 +117,13 @@ pub fn from_file(root: &Root, folder: &OsStr) -> Result<Option<Patient>, Failure
         }
         Err(error) => return Err(Failure::Busy(error)),
     };
-    let file: PatientFile = strict::toml(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    checked(file).map(Some).map_err(|what| unreadable(what.into()).into())
+    Ok(parse(&bytes).map(Some)?)
+}
+
+/// Parses a `patient.toml`.
+pub fn parse(bytes: &[u8]) -> Result<Patient, Refusal> {
+    let file: PatientFile = strict::toml(bytes).map_err(|error| unreadable(error.to_string()))?;
+    checked(file).map_err(|what| unreadable(what.into()))
 }
 
 fn unreadable(why: String) -> Refusal {
