@@ -154,7 +154,7 @@ impl Engine {
             Begun::Existing(row) if self.waits_for_the_first(&row, &place).await? => {
                 return Ok(wait(SOON, Waiting::Retry));
             }
-            Begun::Existing(row) => match met_again(row, &place, ready, now) {
+            Begun::Existing(row) => match met_again(of_the_present(row, now), &place, ready, now) {
                 Met::Go(row) => *row,
                 Met::Changed(row) => {
                     if matches!(&row.stage, Stage::Unknown(unknown) if unknown.why == CONTRADICTED) {
@@ -198,10 +198,7 @@ impl Engine {
                 if is_held(due) {
                     return Ok(wait(HELD, Waiting::Held));
                 }
-                // A row from the future: the clock has been set back since, perhaps by hours, and so far off is its pause.
-                if row.updated <= now {
-                    return Ok(wait(age(now, due), Waiting::Retry));
-                }
+                return Ok(wait(age(now, due), Waiting::Retry));
             }
             // Not between a message that is fixed and its POST: it would be taken for one that was sent.
             if item.shutdown.is_cancelled() && matches!(row.stage, Stage::Queued(_) | Stage::Unknown(_)) {
@@ -264,6 +261,18 @@ enum Met {
     Duplicate(Box<Delivery>),
     /// It was accepted before with other words.
     Refused(Box<Reason>),
+}
+
+/// A row from the future: the clock has been set back since, perhaps by hours, and so far off is its pause. That pause is void.
+fn of_the_present(mut row: Delivery, now: Timestamp) -> Delivery {
+    if row.updated > now {
+        match &mut row.stage {
+            Stage::Queued(queued) if !is_held(queued.due) => queued.due = now,
+            Stage::Unknown(Unknown { due: Some(due), .. }) => *due = now,
+            _ => {}
+        }
+    }
+    row
 }
 
 fn met_again(row: Delivery, place: &Place, ready: &Ready, now: Timestamp) -> Met {
