@@ -206,7 +206,8 @@ impl Tender {
                 first_scan.add_permits(1);
             }
             scans += 1;
-            let quiet = now + QUIET.max(2 * (now - began));
+            // The second look comes as soon as the first files can have settled, however long the first took.
+            let quiet = now + if scans == 1 { QUIET } else { QUIET.max(2 * (now - began)) };
             self.work(next, quiet, &wake).await?;
         }
         self.wind_up(readable).await

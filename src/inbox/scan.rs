@@ -1,7 +1,7 @@
 //! Looks at an inbox as it is now: every file in it, what each is for, and which sidecar belongs to which document.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ffi::{OsStr, OsString},
     fs::Metadata,
     io,
@@ -192,21 +192,29 @@ impl Listing {
     /// compared as Windows and Macs do, without case: a sidecar that is overlooked contradicts nothing.
     pub fn documents(&self) -> Vec<(&RelPath, Pairing)> {
         let (mut documents, mut sidecars) = (Vec::new(), HashMap::<Folded, Vec<&RelPath>>::new());
-        let mut bearers: HashMap<Folded, usize> = HashMap::new();
+        let mut folders = HashSet::new();
         for rel in self.entries.keys() {
             match role(rel.file_name()) {
-                Role::Document => {
-                    // Without an ending the name is its own stem.
-                    let names = BTreeSet::from([rel.folded(), stem(rel).folded()]);
-                    names.into_iter().for_each(|name| *bearers.entry(name).or_default() += 1);
-                    documents.push(rel);
-                }
+                Role::Document => documents.push(rel),
                 // `scan.toml` says something of all that is called `scan`.
-                Role::Sidecar => sidecars.entry(stem(rel).folded()).or_default().push(rel),
+                Role::Sidecar => {
+                    sidecars.entry(stem(rel).folded()).or_default().push(rel);
+                    folders.insert(rel.folder());
+                }
                 Role::PatientFile | Role::Litter => {}
             }
         }
+        let mut bearers: HashMap<Folded, usize> = HashMap::new();
+        for rel in documents.iter().filter(|rel| folders.contains(rel.folder())) {
+            // Without an ending the name is its own stem.
+            let names = BTreeSet::from([rel.folded(), stem(rel).folded()]);
+            names.into_iter().for_each(|name| *bearers.entry(name).or_default() += 1);
+        }
         let pair = |rel: &RelPath| {
+            // A folder with very many scans has seldom a sidecar.
+            if !folders.contains(rel.folder()) {
+                return Pairing::Alone;
+            }
             let found = |base: &RelPath| {
                 let name = base.folded();
                 let alone = bearers.get(&name) == Some(&1);
