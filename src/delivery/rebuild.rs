@@ -103,7 +103,7 @@ async fn lies_behind(config: &Config, ledger: &dyn Ledger) -> Result<bool, Deliv
                     continue;
                 }
                 let known = ledger.look_up(said.row.id()).await?;
-                if known.is_none_or(|known| known.updated < said.row.updated) {
+                if known.is_none_or(|known| last_word(&known) < last_word(&said.row)) {
                     return Ok(true);
                 }
             }
@@ -168,9 +168,19 @@ async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, Delivery
     }
 }
 
+/// When it was decided how a delivery stands. Not when its row was last written: filing comes later, and by a clock that may
+/// have been set back in between.
+fn last_word(row: &Delivery) -> Timestamp {
+    match &row.stage {
+        Stage::Accepted(accepted) => accepted.at,
+        Stage::Rejected(rejected) => rejected.at,
+        Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => row.updated,
+    }
+}
+
 async fn add(ledger: &dyn Ledger, row: Delivery) -> Result<(), LedgerError> {
     match ledger.begin(row.clone()).await? {
-        Begun::Existing(standing) if standing.updated < row.updated => {
+        Begun::Existing(standing) if last_word(&standing) < last_word(&row) => {
             let first_seen = standing.first_seen;
             ledger.advance(Delivery { revision: standing.revision, first_seen, ..row }).await.map(drop)
         }

@@ -71,13 +71,7 @@ fn a_clock_that_is_set_back_by_hours_keeps_no_document_waiting() {
     for is_killed in [false, true] {
         let clinic = Clinic::new(&[]);
         let clock = Clock::new(clinic.path("clock"));
-        let start = || {
-            let mut command = chartdrop();
-            clock.lend(&mut command);
-            let log = fs::File::options().create(true).append(true).open(clinic.path("daemon.log")).unwrap();
-            command.arg("run").arg("--config").arg(clinic.config()).stderr(log).stdout(Stdio::null());
-            Daemon::of(command.spawn().unwrap())
-        };
+        let start = || start_by(&clock, &clinic);
         let tries = || fs::read_to_string(clinic.path("daemon.log")).unwrap().matches("will be tried again").count();
         clinic.fault("binary:always:status=503");
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
@@ -96,6 +90,38 @@ fn a_clock_that_is_set_back_by_hours_keeps_no_document_waiting() {
         clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
         drop(daemon);
     }
+}
+
+/// A daemon that goes by this clock; its log goes to `daemon.log`.
+fn start_by(clock: &Clock, clinic: &Clinic) -> Daemon {
+    let mut command = chartdrop();
+    clock.lend(&mut command);
+    let log = fs::File::options().create(true).append(true).open(clinic.path("daemon.log")).unwrap();
+    command.arg("run").arg("--config").arg(clinic.config()).stderr(log).stdout(Stdio::null());
+    Daemon::of(command.spawn().unwrap())
+}
+
+#[test]
+fn a_clock_that_is_set_back_before_filing_is_no_loss_of_the_ledger() {
+    let clinic = Clinic::new(&[]);
+    let clock = Clock::new(clinic.path("clock"));
+    let daemon = start_by(&clock, &clinic);
+    clinic.drop_file("inbox/bixby/first.pdf", pdf("first"));
+    clinic.wait_for_file("done/bixby/first.pdf.receipt.json");
+    clock.set(7200);
+    clinic.drop_file("inbox/other/patient.toml", support::PATIENT);
+    clinic.drop_file("done/other", "a file where the folder should be");
+    clinic.drop_file("inbox/other/a.pdf", pdf("a"));
+    clinic.wait_for("it is accepted and cannot be filed", || clinic.accepted().len() == 2);
+    clock.set(0);
+    fs::remove_file(clinic.path("done/other")).unwrap();
+    clinic.wait_for_file("done/other/a.pdf.receipt.json");
+    daemon.kill();
+    let _daemon = start_by(&clock, &clinic);
+    clinic.drop_file("inbox/bixby/last.pdf", pdf("last"));
+    clinic.wait_for_file("done/bixby/last.pdf.receipt.json");
+    let log = fs::read_to_string(clinic.path("daemon.log")).unwrap();
+    assert!(!log.contains("built again") && !log.contains("does not know"), "{log}");
 }
 
 #[test]
