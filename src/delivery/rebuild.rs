@@ -103,7 +103,7 @@ async fn lies_behind(config: &Config, ledger: &dyn Ledger) -> Result<bool, Deliv
                     continue;
                 }
                 let known = ledger.look_up(said.row.id()).await?;
-                if known.is_none_or(|known| last_word(&known) < last_word(&said.row)) {
+                if known.is_none_or(|known| knows_less(&known, &said.row)) {
                     return Ok(true);
                 }
             }
@@ -168,19 +168,17 @@ async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, Delivery
     }
 }
 
-/// When it was decided how a delivery stands. Not when its row was last written: filing comes later, and by a clock that may
-/// have been set back in between.
-fn last_word(row: &Delivery) -> Timestamp {
-    match &row.stage {
-        Stage::Accepted(accepted) => accepted.at,
-        Stage::Rejected(rejected) => rejected.at,
-        Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => row.updated,
-    }
+/// Whether a row is from before what a note tells. Told by how often the message was sent, which only ever grows: clocks can
+/// be set back.
+fn knows_less(standing: &Delivery, told: &Delivery) -> bool {
+    // Counted before the message leaves: an answer to this very one is not known yet.
+    let waits = matches!(standing.stage, Stage::Sending(_) | Stage::Unknown(_));
+    standing.sends < told.sends || (waits && standing.sends == told.sends && matches!(told.stage, Stage::Accepted(_)))
 }
 
 async fn add(ledger: &dyn Ledger, row: Delivery) -> Result<(), LedgerError> {
     match ledger.begin(row.clone()).await? {
-        Begun::Existing(standing) if last_word(&standing) < last_word(&row) => {
+        Begun::Existing(standing) if knows_less(&standing, &row) => {
             let first_seen = standing.first_seen;
             ledger.advance(Delivery { revision: standing.revision, first_seen, ..row }).await.map(drop)
         }
@@ -230,9 +228,9 @@ struct Said {
 }
 
 impl Said {
-    /// Of several notes on one delivery the latest counts: it knows how often the document was sent in all.
-    fn rank(&self) -> (Timestamp, u32, bool) {
-        (self.row.updated, self.row.sends, self.first_hand)
+    /// Of several notes on one delivery the one counts that knows of the most messages.
+    fn rank(&self) -> (u32, Timestamp, bool) {
+        (self.row.sends, self.row.updated, self.first_hand)
     }
 }
 
