@@ -1,9 +1,12 @@
-//! Faults by number: `CHARTDROP_FAULT="17 kill-before"` hits the 17th effect of this process; `CHARTDROP_FAULT_LOG=FILE`
-//! gets a line for every effect, `NUMBER file:line`, and `hit NUMBER file:line` for each fault.
+//! Faults by place: `CHARTDROP_FAULT="src/filing/moves.rs:83 2 kill-before"` hits the effect that this line asks for when it
+//! is reached for the second time; `CHARTDROP_FAULT_LOG=FILE` gets a line for every effect, `file:line TIME`, and
+//! `hit file:line TIME` for each fault. One number for all effects of a process would not do: its threads take turns as
+//! they like, and the same number is another effect in the next run.
 //!
 //! `CHARTDROP_FLUSH_ONLY` takes the sync out of the ledger's durable step: what sled alone would be worth in a power cut.
 
 use std::{
+    collections::HashMap,
     fmt,
     fs::{File, OpenOptions},
     io::{self, Write},
@@ -26,16 +29,18 @@ enum Fault {
     KillAfter,
 }
 
+/// What happens where: with the time at which the line is reached, from 1.
 struct Plan {
-    number: u64,
+    place: String,
+    time: u64,
     fault: Fault,
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
-    effects: u64,
-    /// The line that fails for good.
-    failing: Option<String>,
+    /// How often each line was reached.
+    reached: HashMap<String, u64>,
     log: Option<File>,
 }
 
@@ -87,18 +92,16 @@ fn reached(at: &Location<'_>) -> Option<Fault> {
     static PLAN: OnceLock<Plan> = OnceLock::new();
     let plan = PLAN.get_or_init(Plan::of_environment);
     let mut state = plan.state.lock().unwrap_or_else(PoisonError::into_inner);
-    state.effects += 1;
-    let number = state.effects;
     let place = format!("{}:{}", at.file(), at.line());
-    state.log(format_args!("{number} {place}"));
-    let again = state.failing.as_ref() == Some(&place);
-    if number != plan.number && !again {
+    let time = state.reached.entry(place.clone()).or_default();
+    *time += 1;
+    let time = *time;
+    state.log(format_args!("{place} {time}"));
+    let is_due = time == plan.time || (time > plan.time && plan.fault == Fault::FailAlways);
+    if place != plan.place || !is_due {
         return None;
     }
-    if plan.fault == Fault::FailAlways {
-        state.failing = Some(place.clone());
-    }
-    state.log(format_args!("hit {number} {place}"));
+    state.log(format_args!("hit {place} {time}"));
     Some(plan.fault)
 }
 
@@ -107,17 +110,18 @@ impl Plan {
         let log = std::env::var_os("CHARTDROP_FAULT_LOG")
             .map(|path| OpenOptions::new().create(true).append(true).open(path))
             .transpose();
-        let state = Mutex::new(State { effects: 0, failing: None, log: log.ok().flatten() });
         let words = std::env::var("CHARTDROP_FAULT").unwrap_or_default();
-        let (number, fault) = words.split_once(' ').unwrap_or_default();
-        let fault = match fault {
+        let mut words = words.split(' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (place, time) = (word().to_owned(), word().parse().unwrap_or(0));
+        let fault = match word() {
             "fail-always" => Fault::FailAlways,
             "done-and-fail" => Fault::DoneAndFail,
             "kill-before" => Fault::KillBefore,
             "kill-after" => Fault::KillAfter,
             _ => Fault::FailOnce,
         };
-        Self { number: number.parse().unwrap_or(0), fault, state }
+        Self { place, time, fault, state: Mutex::new(State { log: log.ok().flatten(), ..State::default() }) }
     }
 }
 
