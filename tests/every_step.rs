@@ -3,8 +3,8 @@
 //! without faults, and the document must be where it belongs: not lost, not sent twice without saying so, not another's.
 //!
 //! A run without faults tells which effects there are (`src/effect.rs`): a new one is hit without anybody thinking of it,
-//! and none that it tells of may be left out. SQLite is tested this way (<https://sqlite.org/testing.html>, anomaly testing). With `EVERY_STEP=all` every way is
-//! gone with every fault; it takes half an hour.
+//! and none that it tells of may be left out. SQLite is tested this way (<https://sqlite.org/testing.html>, anomaly
+//! testing). With `EVERY_STEP=all` every way is gone with every fault; it takes half an hour.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
@@ -31,6 +31,9 @@ const WORKERS: usize = 3;
 const FAULTS: [&str; 5] = ["fail-once", "fail-always", "done-and-fail", "kill-before", "kill-after"];
 
 const SIDECAR: &str = "title = \"Referral letter\"\n[patient]\nidentifier = \"0000000001\"\n";
+
+/// How often a line is tried that was not reached when it was to be hit.
+const TRIES: usize = 20;
 
 /// What is delivered, and how.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,16 +110,20 @@ fn every_step(kind: Kind, once: bool) {
             });
         }
     });
-    let hit = hit.into_inner().unwrap();
+    let mut hit = hit.into_inner().unwrap();
+    // What only one of two undisturbed runs reaches is a matter of chance; what both reach is tried until it is hit.
+    let again = self::steps(kind, once);
+    for (line, hits) in
+        hit.iter_mut().filter(|(line, hits)| **hits == 0 && again.iter().any(|step| step.line == **line))
+    {
+        let step = Step { line: (*line).to_owned(), time: 1 };
+        *hits = (0..TRIES).map(|try_| hit_one(kind, once, &step, &faults_of(try_))).find(|hits| *hits > 0).unwrap_or(0);
+        assert!(*hits > 0, "never hit: {line}");
+    }
     println!("{} steps, {runs:?} runs, {} s; hits by line:", steps.len(), began.elapsed().as_secs());
     for (line, hits) in &hit {
         println!("{hits:5}  {line}");
     }
-    // What only one of two undisturbed runs reaches is a matter of chance.
-    let again = self::steps(kind, once);
-    let missed = |line: &&&str| hit[**line] == 0 && again.iter().any(|step| step.line == **line);
-    let missed: Vec<_> = hit.keys().filter(missed).collect();
-    assert!(missed.is_empty(), "never hit: {missed:?}");
     let is_sent = matches!(kind, Kind::Uploaded | Kind::Embedded);
     for (room, is_walked) in [("inbox/", true), ("ledger/", true), ("filing/", true), ("redox/client.rs", is_sent)] {
         let hits = hit.keys().filter(|line| line.starts_with(&format!("src/{room}"))).count();

@@ -5,7 +5,7 @@ use std::{
     io::Write,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -42,14 +42,24 @@ struct Live {
     name: String,
 }
 
+/// What staff go by.
+#[derive(Default)]
+pub struct Tally {
+    /// Documents dropped by all of them.
+    pub dropped: AtomicUsize,
+    /// Documents that wait in the inbox, as last counted.
+    pub backlog: AtomicUsize,
+    /// How often the daemon was killed.
+    pub kills: AtomicUsize,
+    /// Nobody drops any more, whatever the plan says.
+    pub is_called_off: AtomicBool,
+}
+
 pub struct Staff<'a> {
     pub plan: &'a Plan,
     pub root: &'a Path,
     pub books: &'a Books,
-    /// Documents dropped by all of them.
-    pub dropped: &'a AtomicUsize,
-    /// Documents that wait in the inbox, as last counted.
-    pub backlog: &'a AtomicUsize,
+    pub tally: &'a Tally,
     me: usize,
     rng: Rng,
     names: usize,
@@ -92,21 +102,15 @@ fn folder_of(patient: usize) -> String {
 }
 
 impl<'a> Staff<'a> {
-    pub fn new(
-        plan: &'a Plan,
-        root: &'a Path,
-        books: &'a Books,
-        (dropped, backlog): (&'a AtomicUsize, &'a AtomicUsize),
-        me: usize,
-    ) -> Self {
+    pub fn new(plan: &'a Plan, root: &'a Path, books: &'a Books, tally: &'a Tally, me: usize) -> Self {
         let rng = Rng::of(plan.seed, 10 + me as u64);
-        Self { plan, root, books, dropped, backlog, me, rng, names: 0, live: Vec::new(), past: Vec::new() }
+        Self { plan, root, books, tally, me, rng, names: 0, live: Vec::new(), past: Vec::new() }
     }
 
     /// Until all have dropped what there is to drop.
     pub fn work(mut self) {
-        while self.dropped.load(Ordering::Relaxed) < self.plan.files {
-            if self.backlog.load(Ordering::Relaxed) >= self.plan.backlog {
+        while !self.is_over() {
+            if self.tally.backlog.load(Ordering::Relaxed) >= self.plan.backlog {
                 sleep(Duration::from_millis(5));
                 continue;
             }
@@ -136,6 +140,14 @@ impl<'a> Staff<'a> {
                 sleep(self.rng.pause(80));
             }
         }
+    }
+
+    /// In a long world they go on until the daemon was killed as often as planned: a kill needs work.
+    fn is_over(&self) -> bool {
+        let tally = self.tally;
+        let is_dropped = tally.dropped.load(Ordering::Relaxed) >= self.plan.files;
+        let is_killed = !self.plan.long || tally.kills.load(Ordering::Relaxed) >= self.plan.kills;
+        (is_dropped && is_killed) || tally.is_called_off.load(Ordering::Relaxed)
     }
 
     fn act(&mut self, action: Action) {
@@ -269,7 +281,7 @@ impl<'a> Staff<'a> {
                 let stay = {
                     let mut books = self.books.open();
                     books.documents[id].copies += 1;
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    self.tally.dropped.fetch_add(1, Ordering::Relaxed);
                     books.dropped(id, patient, from, (what, format!("{folder}/{name}")))
                 };
                 let live = Live { id, stay, folder: folder.clone(), name: name.to_owned() };
@@ -321,7 +333,7 @@ impl<'a> Staff<'a> {
             return;
         }
         books.documents[id].copies += 1;
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.tally.dropped.fetch_add(1, Ordering::Relaxed);
         let stay = books.dropped(id, patient, from, (SLOWLY[way], format!("{folder}/{name}")));
         drop(books);
         self.live.push(Live { id, stay, folder: folder.clone(), name: name.clone() });
@@ -377,7 +389,7 @@ impl<'a> Staff<'a> {
             }
         }
         books.documents[id].copies += 1;
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.tally.dropped.fetch_add(1, Ordering::Relaxed);
         let stay = books.dropped(id, patient, from, ("put in another's place", format!("{folder}/{name}")));
         drop(books);
         self.live.retain(|live| live.name != name || live.folder != folder);
@@ -471,7 +483,7 @@ impl<'a> Staff<'a> {
         fs::rename(&staged, self.root.join("inbox").join(&folder)).unwrap();
         for (id, name) in inside {
             books.documents[id].copies += 1;
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.tally.dropped.fetch_add(1, Ordering::Relaxed);
             let stay = books.dropped(id, patient, from, ("came with its folder", format!("{folder}/{name}")));
             self.live.push(Live { id, stay, folder: folder.clone(), name: name.clone() });
             self.past.push((folder.clone(), name));

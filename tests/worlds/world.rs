@@ -5,7 +5,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, ExitStatus, Output, Stdio},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     thread::{scope, sleep},
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use super::{
     clock::{Clock, TOKENS},
     oracle::{self, Figures},
     plan::{ClockKind, Plan, Rng},
-    staff::{MARK, Staff},
+    staff::{MARK, Staff, Tally},
     support::{Clinic, chartdrop},
 };
 
@@ -37,8 +37,7 @@ pub fn live(plan: &Plan) -> Result<Figures, String> {
         books: Books::default(),
         clock: Clock::new(clinic.path("clock")),
         config: clinic.config(),
-        dropped: AtomicUsize::new(0),
-        backlog: AtomicUsize::new(0),
+        tally: Tally::default(),
         clinic: &clinic,
     };
     let began = Instant::now();
@@ -47,16 +46,13 @@ pub fn live(plan: &Plan) -> Result<Figures, String> {
     let root = clinic.path("");
     let found = scope(|threads| {
         let staff: Vec<_> = (0..plan.staff)
-            .map(|me| Staff::new(plan, &root, &world.books, (&world.dropped, &world.backlog), me))
+            .map(|me| Staff::new(plan, &root, &world.books, &world.tally, me))
             .map(|staff| threads.spawn(|| staff.work()))
             .collect();
         threads.spawn(|| world.watch_backlog(&over));
         threads.spawn(|| world.make_faults(&over));
         let result = daemon.suffer(|| staff.iter().all(|thread| thread.is_finished()));
-        // Staff who are stuck behind a backlog that nobody works off go home.
-        if result.is_err() {
-            world.dropped.store(usize::MAX / 2, Ordering::Relaxed);
-        }
+        world.tally.is_called_off.store(true, Ordering::Relaxed);
         over.store(true, Ordering::Relaxed);
         result
     });
@@ -88,8 +84,7 @@ pub struct World<'a> {
     pub books: Books,
     pub clock: Clock,
     config: PathBuf,
-    dropped: AtomicUsize,
-    backlog: AtomicUsize,
+    tally: Tally,
 }
 
 impl World<'_> {
@@ -104,7 +99,7 @@ impl World<'_> {
     fn watch_backlog(&self, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) {
             let began = Instant::now();
-            self.backlog.store(self.waiting(), Ordering::Relaxed);
+            self.tally.backlog.store(self.waiting(), Ordering::Relaxed);
             sleep(Duration::from_millis(if self.plan.long { 40 } else { 100 }).max(4 * began.elapsed()));
         }
     }
@@ -146,7 +141,6 @@ struct Daemon<'a> {
     /// Its log; a new one for each start.
     log: PathBuf,
     starts: usize,
-    kills: usize,
     operator: usize,
 }
 
@@ -162,17 +156,21 @@ enum Event {
 impl<'a> Daemon<'a> {
     fn new(world: &'a World<'a>) -> Self {
         let rng = Rng::of(world.plan.seed, 2);
-        Self { world, rng, child: None, log: PathBuf::new(), starts: 0, kills: 0, operator: 0 }
+        Self { world, rng, child: None, log: PathBuf::new(), starts: 0, operator: 0 }
     }
 
     fn figures(&self) -> Figures {
         Figures {
-            files: self.world.dropped.load(Ordering::Relaxed),
-            kills: self.kills,
+            files: self.world.tally.dropped.load(Ordering::Relaxed),
+            kills: self.kills(),
             restarts: self.starts.saturating_sub(1),
             operator: self.operator,
             ..Figures::default()
         }
+    }
+
+    fn kills(&self) -> usize {
+        self.world.tally.kills.load(Ordering::Relaxed)
     }
 
     fn last_words(&self) -> String {
@@ -270,7 +268,7 @@ impl<'a> Daemon<'a> {
     fn suffer(&mut self, is_over: impl Fn() -> bool) -> Result<(), String> {
         let plan = self.world.plan;
         self.start();
-        while !is_over() || (self.kills < plan.kills && self.world.waiting() > 0) {
+        while !is_over() || (self.kills() < plan.kills && self.world.waiting() > 0) {
             if !self.is_running()? {
                 self.start();
             }
@@ -308,17 +306,17 @@ impl<'a> Daemon<'a> {
     /// Kills it while documents are on their way; in a long world no sooner than the plan's even pace.
     fn kill_at_work(&mut self, is_over: impl Fn() -> bool) -> Result<(), String> {
         let (world, plan) = (self.world, self.world.plan);
-        let pace = plan.files * (self.kills + 1) / (plan.kills + 1);
+        let pace = plan.files * (self.kills() + 1) / (plan.kills + 1);
         let late = Instant::now() + Duration::from_secs(if plan.long { 30 } else { 2 });
         loop {
-            let due = !plan.long || world.dropped.load(Ordering::Relaxed) >= pace;
-            if due && self.kills < plan.kills && self.said("chartdrop 0") {
+            let due = !plan.long || world.tally.dropped.load(Ordering::Relaxed) >= pace;
+            if due && self.kills() < plan.kills && self.said("chartdrop 0") {
                 sleep(self.rng.pause(if plan.long { 150 } else { 600 }));
                 if world.waiting() > 0 && self.is_running()? {
                     break;
                 }
             }
-            if is_over() && (self.kills >= plan.kills || world.waiting() == 0) {
+            if is_over() && (self.kills() >= plan.kills || world.waiting() == 0) {
                 return Ok(());
             }
             if !self.is_running()? || self.said(STOPPED) || Instant::now() > late {
@@ -327,7 +325,7 @@ impl<'a> Daemon<'a> {
             sleep(Duration::from_millis(5));
         }
         self.kill()?;
-        self.kills += 1;
+        world.tally.kills.fetch_add(1, Ordering::Relaxed);
         world.books.note("killed".into());
         if self.rng.chance(5) {
             world.command(&["retry", "--all"]);
