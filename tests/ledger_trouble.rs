@@ -175,6 +175,50 @@ fn a_failed_move_never_sends_again() {
 }
 
 #[test]
+fn what_is_put_in_while_its_predecessor_is_copied_to_another_disk_is_not_lost() {
+    for in_place in [false, true] {
+        let clinic = quick(Clinic::new(&[]));
+        let (done, first, next) = (clinic.path("done"), pdf("first"), pdf("the next, under the same name"));
+        let mounts = Mounts::tmpfs("1m", &[&done]);
+        let path = clinic.drop_file("inbox/bixby/a.pdf", &first);
+        // The copy itself takes a moment.
+        let mut program = mounts
+            .command("strace")
+            .args(["-f", "-qq", "-o", "/dev/null"])
+            .args(["-e", "inject=copy_file_range:delay_exit=3000000:when=1"])
+            .args(["-e", "inject=sendfile:delay_exit=3000000:when=1"])
+            .arg(support::chartdrop().get_program())
+            .args(["run", "--once", "--for", "60s", "--config"])
+            .arg(clinic.config())
+            .spawn()
+            .unwrap();
+        let copies = || {
+            let names = fs::read_dir(mounts.inside(&done.join("bixby"))).ok()?;
+            Some(names.filter(|name| name.as_ref().is_ok_and(|name| is_copy(&name.file_name()))).count())
+        };
+        clinic.wait_for("the copy", || copies().is_some_and(|copies| copies > 0));
+        if in_place {
+            fs::write(&path, &next).unwrap();
+        } else {
+            clinic.drop_file("next.pdf", &next);
+            fs::rename(clinic.path("next.pdf"), &path).unwrap();
+        }
+        let lies = |bytes: &[u8]| {
+            let names = fs::read_dir(mounts.inside(&done.join("bixby"))).unwrap();
+            names.filter(|name| fs::read(name.as_ref().unwrap().path()).is_ok_and(|found| found == bytes)).count()
+        };
+        assert_eq!(program.wait().unwrap().code(), Some(0));
+        // What was written over is gone; nothing is left of it but that it was sent.
+        assert_eq!((lies(&first), lies(&next)), (usize::from(!in_place), 1));
+        assert_eq!((times(&clinic, &first), times(&clinic, &next)), (1, 1));
+    }
+}
+
+fn is_copy(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".chartdrop-") && name.as_bytes().ends_with(b".tmp")
+}
+
+#[test]
 fn a_full_inbox_is_emptied() {
     let clinic = quick(Clinic::new(&[]));
     let (inbox, bytes) = (clinic.path("inbox"), pdf("full inbox"));

@@ -577,3 +577,30 @@ fn a_retry_never_leaves_a_sidecar_behind() {
         assert_eq!(clinic.accepted().len(), 0, "{sidecar} {beside:?}");
     }
 }
+
+#[test]
+fn a_sidecar_that_came_with_the_next_document_stays_with_it() {
+    // In which order they are put over the ones that are just being sent.
+    for sidecar_first in [true, false] {
+        let clinic = Clinic::new(&[]);
+        clinic.fault("create:nth=1:delay=4s");
+        clinic.drop_file("inbox/bixby/scan.pdf.toml", "[patient]\nidentifier = \"0000000001\"\n");
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("the first"));
+        let _daemon = clinic.daemon();
+        clinic.wait_for("the message", || clinic.record()["creates"] == 1);
+        let mut next = [
+            ("scan.pdf.toml", b"[patient]\nidentifier = \"0000000002\"\n".to_vec()),
+            ("scan.pdf", pdf("the next one, of another patient")),
+        ];
+        if !sidecar_first {
+            next.reverse();
+        }
+        for (name, bytes) in next {
+            clinic.drop_file("next", bytes);
+            fs::rename(clinic.path("next"), clinic.path(format!("inbox/bixby/{name}"))).unwrap();
+        }
+        clinic.wait_for_file("failed/bixby/scan.pdf.reason.txt");
+        assert!(clinic.has("failed/bixby/scan.pdf.toml") && clinic.has("done/bixby/scan.pdf.receipt.json"));
+        assert_eq!(clinic.accepted().len(), 1, "what its sidecar says of another patient was overlooked");
+    }
+}

@@ -13,8 +13,8 @@ use super::{DeliveryError, Engine, age, operator::is_held, steps::blocking};
 use crate::{
     config::Inbox,
     document::{Key, Sha256},
-    filing::{self, Found},
-    inbox::{Candidate, Identified, PATH_LIMIT, Pairing, Ready, Refusal, Root, Rules, identify},
+    filing::{self, FileId, Found},
+    inbox::{Candidate, Identified, PATH_LIMIT, Pairing, Ready, Refusal, Root, Rules, Stamp, identify},
     ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
     place::{Place, RelPath},
 };
@@ -96,9 +96,13 @@ impl Engine {
             Pairing::With(ref sidecar) => Some(sidecar.clone()),
             Pairing::Alone | Pairing::Ambiguous => None,
         };
-        let stamp = candidate.stamp();
-        let id = (stamp.dev, stamp.ino, stamp.size, stamp.mtime);
-        let found = Found { document: candidate.path.clone(), id: Some(id), device: Some(candidate.device), sidecar };
+        let found = Found {
+            document: candidate.path.clone(),
+            id: Some(file_id(candidate.stamp())),
+            device: Some(candidate.device),
+            sidecar_id: sidecar.as_ref().and_then(|sidecar| candidate.stamp_of(sidecar)).map(file_id),
+            sidecar,
+        };
         match identified {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
             Identified::Refused(refusal) => {
@@ -357,6 +361,10 @@ fn key(inbox: &Inbox, ready: &Ready) -> Key {
         patient: patient.map(|first| format!("{}|{}", first.system, first.value)).unwrap_or_default(),
         sha256: ready.document.content.sha256,
     }
+}
+
+fn file_id(stamp: Stamp) -> FileId {
+    (stamp.dev, stamp.ino, stamp.size, stamp.mtime)
 }
 
 /// A place that fits a row: a file that is refused for its long path is filed under its name alone.

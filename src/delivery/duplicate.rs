@@ -107,7 +107,7 @@ pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &
             &inbox.path,
             done,
             &twin.to,
-            &Found { document: from.clone(), id: None, device: None, sidecar },
+            &Found { document: from.clone(), id: None, device: None, sidecar, sidecar_id: None },
             &note,
         )?;
     }

@@ -114,7 +114,7 @@ fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), Oper
             ));
         }
     };
-    let found = Found { document: to.path.clone(), id: None, device: None, sidecar };
+    let found = Found { document: to.path.clone(), id: None, device: None, sidecar, sidecar_id: None };
     filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
     Ok(())
 }

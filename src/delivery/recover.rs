@@ -181,7 +181,7 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
                 &inbox.path,
                 folder,
                 to,
-                &Found { document: place.clone(), id: None, device: None, sidecar },
+                &Found { document: place.clone(), id: None, device: None, sidecar, sidecar_id: None },
                 &note,
             )?;
         }
@@ -191,7 +191,7 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         }
         // Taken away by somebody. The note says what became of it, where the document would lie.
         None => {
-            let nothing = Found { document: place.clone(), id: None, device: None, sidecar: None };
+            let nothing = Found { document: place.clone(), id: None, device: None, sidecar: None, sidecar_id: None };
             filing::write_note(folder, &filing::plan(folder, place, &nothing, &note)?, &note)?;
         }
     }

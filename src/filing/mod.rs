@@ -94,6 +94,8 @@ pub struct Found {
     pub device: Option<u64>,
     /// Its sidecar, beneath the inbox.
     pub sidecar: Option<RelPath>,
+    /// That very file; `None` when any file of that name is meant.
+    pub sidecar_id: Option<FileId>,
 }
 
 /// Makes done and failed where they are missing.
@@ -114,22 +116,26 @@ pub fn plan(folder: &Path, wanted: &RelPath, found: &Found, note: &Note) -> Resu
 /// Moves document and sidecar from `inbox` to `to` beneath `folder`, then writes the note. Safe to repeat at any point.
 ///
 /// A document that is gone, or whose name has been taken by another file, is not an error: its note says what became of it.
+/// The same goes for the sidecar; what lies beside another document now is that one's, and speaks for or against its patient.
 /// One that is gone together with its filesystem is an error: the share was unmounted, and the document comes back with it.
 /// `AlreadyExists` inside the error means that somebody took the planned place: plan again.
 pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Note) -> Result<(), FilingError> {
     let moving = |error| FilingError::Move { folder: folder.into(), error };
     let (source, target) = (inbox.join(found.document.as_path()), folder.join(to.as_path()));
     moves::create_folder_of(folder, &target).map_err(moving)?;
-    if absent(moves::rename(&source, &target, found.id)).map_err(moving)?.is_none()
+    let is_moved = absent(moves::rename(&source, &target, found.id)).map_err(moving)?.is_some();
+    if !is_moved
         && let Some(device) = found.device
         && device_of(&source).map_err(moving)? != device
     {
         return Err(moving(io::Error::new(io::ErrorKind::NotConnected, "its share is not mounted at the moment")));
     }
-    if let Some(sidecar) = &found.sidecar {
+    if let Some(sidecar) = &found.sidecar
+        && (is_moved || !effect::lies_at(&source).map_err(moving)?)
+    {
         let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
         let target = folder.join(to.with_file_name(&name).as_path());
-        absent(moves::rename(&inbox.join(sidecar.as_path()), &target, None)).map_err(moving)?;
+        absent(moves::rename(&inbox.join(sidecar.as_path()), &target, found.sidecar_id)).map_err(moving)?;
     }
     create_note(&folder.join(names::note(to, note.ending()).as_path()), note)
         .map_err(|error| FilingError::Note { folder: folder.into(), error })

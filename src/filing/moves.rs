@@ -1,6 +1,12 @@
 //! Moves a file without ever replacing another, and without ever having it in neither place.
 
-use std::{ffi::OsStr, fs::File, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    ffi::OsStr,
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 use rustix::io::Errno;
 
@@ -13,9 +19,12 @@ pub type FileId = (u64, u64, u64, i128);
 
 /// The file a name leads to now, not followed if it is a link.
 pub fn id_of(path: &Path) -> io::Result<FileId> {
-    let metadata = effect::symlink_metadata(path)?;
+    Ok(id(&effect::symlink_metadata(path)?))
+}
+
+fn id(metadata: &Metadata) -> FileId {
     let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    Ok((metadata.dev(), metadata.ino(), metadata.size(), mtime))
+    (metadata.dev(), metadata.ino(), metadata.size(), mtime)
 }
 
 /// Moves `from` to `to` and makes that durable. `AlreadyExists` when `to` is taken; `from` then stays.
@@ -35,12 +44,18 @@ pub fn rename(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()
             }
         }
         Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::XDEV) => return copy(from, to),
+            Some(Errno::XDEV) => return copy(from, to, expected),
             // Network filesystems without RENAME_NOREPLACE: a hard link does not replace either.
             Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match effect::hard_link(from, to) {
-                Ok(()) => effect::remove_file(from)?,
+                Ok(()) => {
+                    if !is_expected(to)? {
+                        effect::remove_file(to)?;
+                        return Err(io::ErrorKind::NotFound.into());
+                    }
+                    remove(from, id_of(to)?)?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-                Err(_) => return copy(from, to),
+                Err(_) => return copy(from, to, expected),
             },
             _ => return Err(error),
         },
@@ -49,20 +64,42 @@ pub fn rename(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()
     sync_folder_of(from)
 }
 
-/// Across filesystems: the copy is whole and durable under its final name before the original goes.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+/// Across filesystems: the copy is whole and durable under its final name before the original goes. That takes a while,
+/// in which somebody may put another file there: that one stays.
+fn copy(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()> {
     let metadata = effect::symlink_metadata(from)?;
+    let original = id(&metadata);
+    if expected.is_some_and(|expected| expected != original) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     if metadata.file_type().is_symlink() {
         effect::symlink(&effect::read_link(from)?, to)?;
     } else if metadata.is_file() {
         let mut source = effect::open(from)?;
-        create_whole(to, |target| effect::copy(&mut source, target).map(drop))?;
+        create_whole(to, |target| {
+            effect::copy(&mut source, target)?;
+            match id(&effect::file_metadata(&source)?) == original {
+                true => Ok(()),
+                // Replaced before it was opened, or written to since.
+                false => Err(io::ErrorKind::NotFound.into()),
+            }
+        })?;
     } else {
         return Err(io::Error::other("only plain files can be moved to another filesystem"));
     }
     sync_folder_of(to)?;
-    effect::remove_file(from)?;
+    remove(from, original)?;
     sync_folder_of(from)
+}
+
+/// Removes the file that was moved, unless its name leads to another by now.
+fn remove(path: &Path, moved: FileId) -> io::Result<()> {
+    match id_of(path) {
+        Ok(found) if found == moved => effect::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// How the name of a file that is not whole yet begins.
@@ -199,8 +236,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::write(&from, "ours").unwrap();
-        copy(&from, &to).unwrap();
+        let ours = id_of(&from).unwrap();
+        copy(&from, &to, Some(ours)).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"ours");
         assert!(!from.exists());
+    }
+
+    #[test]
+    fn a_file_that_came_while_ours_was_copied_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "ours").unwrap();
+        let ours = id_of(&from).unwrap();
+        fs::write(&from, "theirs!").unwrap();
+        assert_eq!(copy(&from, &to, Some(ours)).unwrap_err().kind(), io::ErrorKind::NotFound);
+        remove(&from, ours).unwrap();
+        assert_eq!(fs::read(&from).unwrap(), b"theirs!");
+        assert!(!to.exists());
     }
 }

@@ -43,6 +43,11 @@ impl Candidate {
         self.members[0].1
     }
 
+    /// The state of a file that counts for it.
+    pub fn stamp_of(&self, member: &RelPath) -> Option<Stamp> {
+        self.members.iter().find(|(name, _)| name == member).map(|(_, stamp)| *stamp)
+    }
+
     /// The names still lead to the same files in the same state: nobody renamed, replaced or edited anything since, and
     /// nothing came that says more. What cannot be told counts as changed.
     pub fn still_stands(&self, root: &Path) -> bool {
