@@ -142,10 +142,14 @@ impl Engine {
         &self.channels[&item.inbox.destination]
     }
 
-    /// Keeps in mind whether the document of a row may have arrived.
+    /// Keeps in mind whether the document of a row may have arrived, for as long as it has no note that says so.
     fn mind(&self, row: &Delivery) {
-        let open = row.filing().is_none();
-        let maybe_sent = open && (row.uncertain > 0 || matches!(row.stage, Stage::Sending(_) | Stage::Unknown(_)));
+        let maybe_sent = match &row.stage {
+            Stage::Queued(_) => row.uncertain > 0,
+            Stage::Sending(_) | Stage::Unknown(_) => true,
+            Stage::Accepted(accepted) => accepted.filing.filed.is_none(),
+            Stage::Rejected(rejected) => rejected.reason.maybe_sent && rejected.filing.filed.is_none(),
+        };
         let mut in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
         match maybe_sent {
             true => drop(in_doubt.insert(row.place.clone())),

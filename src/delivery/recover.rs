@@ -48,12 +48,13 @@ impl Engine {
                 .await
                 .map_err(|_| DeliveryError::Broken("filing a document"))?;
             match filed {
-                Ok(false) => {}
+                // Intake files it, unless somebody takes it away first, or it is refused by now.
+                Ok(false) => self.half_filed.store(true, Ordering::Relaxed),
                 Ok(true) => {
                     info!(delivery = %row.id(), "its filing had been cut short and is finished now");
                     let mut row = self.filed_mark(row);
                     row.shrink();
-                    self.ledger.advance(row).await?;
+                    self.mind(&self.ledger.advance(row).await?);
                 }
                 Err(error) => {
                     warn!(delivery = %row.id(), "{error}; it is tried again until it works");
@@ -66,8 +67,8 @@ impl Engine {
 
     /// Learns which documents may have arrived before this start.
     pub(super) async fn learn_doubts(&self) -> Result<(), DeliveryError> {
-        for row in self.ledger.list(Query::Open { limit: MOST_OPEN }).await? {
-            self.mind(&row);
+        for query in [Query::Open { limit: MOST_OPEN }, Query::Unfiled { limit: MOST_OPEN }] {
+            self.ledger.list(query).await?.iter().for_each(|row| self.mind(row));
         }
         Ok(())
     }

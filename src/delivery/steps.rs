@@ -376,7 +376,7 @@ impl Engine {
                 let accepted = matches!(row.stage, Stage::Accepted(_));
                 let mut row = self.filed_mark(row);
                 row.shrink();
-                self.ledger.advance(row).await?;
+                self.mind(&self.ledger.advance(row).await?);
                 Ok(Step::Stop(if accepted { Outcome::Accepted } else { Outcome::Rejected }))
             }
             Err(FilingError::Move { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => {

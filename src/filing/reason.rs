@@ -47,6 +47,12 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
             "THIS DOCUMENT MAY OR MAY NOT HAVE ARRIVED.",
             "Look into the patient's chart first. Trying again may put it there a second time.",
         )
+    } else if row.document.is_none() {
+        // Refused unread, so that nobody knows whether it was here before.
+        (
+            "THIS DOCUMENT WAS NOT SENT.",
+            "Yes. Nothing was sent this time. If an earlier note on it says more, that still holds.",
+        )
     } else {
         ("THIS DOCUMENT WAS NOT SENT.", "Yes. Nothing was sent that could arrive twice.")
     };
