@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsStr,
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -53,7 +54,11 @@ impl Candidate {
     pub fn still_stands(&self, root: &Path) -> bool {
         self.members.iter().all(|(rel, stamp)| {
             effect::symlink_metadata(&root.join(rel.as_path())).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
-        }) && self.absent.iter().all(|rel| effect::lies_at(&root.join(rel.as_path())).is_ok_and(|lies| !lies))
+        }) && self.absent.iter().all(|rel| match effect::symlink_metadata(&root.join(rel.as_path())) {
+            Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+            // On a filesystem that does not tell capitals, a sidecar is found by its other names as well.
+            Ok(metadata) => self.members.iter().any(|(_, stamp)| *stamp == Stamp::of(&metadata)),
+        })
     }
 }
 
@@ -348,6 +353,34 @@ mod tests {
         for name in ["a/patient.toml", "a/b/s.toml"] {
             assert!(absent.iter().all(|absent| absent != name), "{name} is there");
         }
+    }
+
+    #[test]
+    fn a_name_that_must_stay_free_may_be_another_name_of_the_sidecar() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        let put = |name: &str| std::fs::write(root.path().join(name), name).unwrap();
+        put("a/s.pdf");
+        put("a/s.pdf.toml");
+        // What a filesystem without capitals gives for free.
+        std::fs::hard_link(root.path().join("a/s.pdf.toml"), root.path().join("a/s.pdf.TOML")).unwrap();
+        let member = |name: &str| {
+            let metadata = std::fs::metadata(root.path().join(name)).unwrap();
+            (rel(name), Stamp::of(&metadata))
+        };
+        let candidate = Candidate {
+            path: rel("a/s.pdf"),
+            kind: Kind::Regular,
+            device: 0,
+            pairing: Pairing::With(rel("a/s.pdf.toml")),
+            since: Instant::now(),
+            members: vec![member("a/s.pdf"), member("a/s.pdf.toml")],
+            absent: vec![rel("a/s.pdf.TOML"), rel("a/s.json")],
+            misnamed: None,
+        };
+        assert!(candidate.still_stands(root.path()));
+        put("a/s.json");
+        assert!(!candidate.still_stands(root.path()), "another file says more");
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl Owner {
         };
         trees.flush()?;
         folder.sync()?;
-        let stamp = Stamp::write(path, store, trees.sequence())?;
+        let stamp = Stamp::open(&stamped, store, trees.sequence())?;
         folder.finish()?;
         let db = effect::open(&folder.db()).map_err(io_error("open", &folder.db()))?;
         Ok(Self { trees, stamp, db, sync, _folder: folder })
