@@ -167,7 +167,28 @@ fn a_folder_that_cannot_be_listed_is_not_an_empty_one() {
         let _daemon = daemon_with_faults(&clinic, &["-P", &folder, "-e", "trace=getdents64", "-e", &inject], &[]);
         clinic.wait_for(error, || lies_in_done(&clinic, "scan.pdf"));
         assert_eq!(clinic.accepted()[0]["title"], "The sidecar counts", "{error}");
+        // Each of the program's threads has injections of its own.
+        let (gone, back) = ("a patient folder cannot be read", "every patient folder can be read again");
+        assert!(said(&clinic, gone) > 0, "{error}");
+        clinic.wait_for("the word that it is over", || said(&clinic, gone) == said(&clinic, back));
     }
+}
+
+#[test]
+fn a_run_that_could_not_read_a_folder_does_not_say_that_all_is_done() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("not seen"));
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=getdents64", "-e", "inject=getdents64:error=EACCES", "-P"])
+        .arg(clinic.path("inbox/bixby"))
+        .arg(env!("CARGO_BIN_EXE_chartdrop"))
+        .args(["run", "--once", "--for", "20s", "--config"])
+        .arg(clinic.config())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("cannot be read, or not all of them: 1."), "{words}");
 }
 
 #[test]

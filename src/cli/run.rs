@@ -153,13 +153,19 @@ fn report(summary: &Summary, engine: &Engine) -> u8 {
             "The inbox {inbox} cannot be worked on. Check that its folder is there and mounted, and that no other chartdrop runs."
         );
     }
+    if summary.unread_folders > 0 {
+        println!(
+            "Patient folders that cannot be read, or not all of them: {}. Nothing in them is counted, lost or sent. See that chartdrop may read them.",
+            summary.unread_folders
+        );
+    }
     match engine.trouble() {
         Some(trouble) if trouble.stopped => {
             println!("{}\nNothing is lost. {}", trouble.what, trouble.todo);
             COULD_NOT_WORK
         }
         _ if !summary.unreadable.is_empty() => COULD_NOT_WORK,
-        _ if summary.rejected > 0 || summary.waiting > 0 => NOT_ALL,
+        _ if summary.rejected > 0 || summary.waiting > 0 || summary.unread_folders > 0 => NOT_ALL,
         _ => DONE,
     }
 }

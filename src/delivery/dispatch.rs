@@ -1,7 +1,7 @@
 //! Feeds documents from the inboxes to a bounded number of workers, and ends when it is told to.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -63,6 +63,8 @@ pub struct Summary {
     pub waiting: usize,
     /// Inboxes that could not be read when it ended.
     pub unreadable: Vec<String>,
+    /// Patient folders that could not be read whole then.
+    pub unread_folders: usize,
 }
 
 impl Engine {
@@ -90,7 +92,8 @@ impl Engine {
                 settler: Settler::new(inbox.settle, inbox.hold),
                 queue: VecDeque::new(),
                 workers: JoinSet::new(),
-                held: HashSet::new(),
+                waits: HashMap::new(),
+                unread: false,
                 alarm: Alarm::default(),
                 pulse: self.pulses.get(&inbox.name).cloned().unwrap_or_default(),
                 summary: Summary::default(),
@@ -138,6 +141,7 @@ impl Summary {
         self.rejected += other.rejected;
         self.waiting += other.waiting;
         self.unreadable.extend(other.unreadable);
+        self.unread_folders += other.unread_folders;
     }
 }
 
@@ -156,8 +160,10 @@ struct Tender {
     settler: Settler,
     queue: VecDeque<Candidate>,
     workers: JoinSet<(RelPath, Result<Outcome, DeliveryError>)>,
-    /// Documents that wait for a person: nothing to wait for in [`Mode::Once`].
-    held: HashSet<RelPath>,
+    /// Documents that wait for a person, which is nothing to wait for in [`Mode::Once`], or for what is said of them.
+    waits: HashMap<RelPath, Waiting>,
+    /// Some patient folder could not be read at the last look.
+    unread: bool,
     alarm: Alarm,
     pulse: Pulse,
     summary: Summary,
@@ -267,14 +273,14 @@ impl Tender {
 
     /// Takes note of an outcome; gives back when the document is to be looked at again.
     fn note(&mut self, path: RelPath, outcome: Outcome) -> Instant {
-        self.held.remove(&path);
+        self.waits.remove(&path);
         match outcome {
             Outcome::Accepted => self.summary.accepted += 1,
             Outcome::Rejected => self.summary.rejected += 1,
             Outcome::Waiting { until, why } => {
                 self.settler.put_back(&path, until);
-                if why == Waiting::Held {
-                    self.held.insert(path);
+                if matches!(why, Waiting::Held | Waiting::Inbox(_)) {
+                    self.waits.insert(path, why);
                 }
                 return until;
             }
@@ -286,7 +292,8 @@ impl Tender {
     }
 
     fn is_empty(&self, documents: usize) -> bool {
-        self.queue.is_empty() && self.workers.is_empty() && documents <= self.held.len()
+        let held = || self.waits.values().filter(|why| **why == Waiting::Held).count();
+        self.queue.is_empty() && self.workers.is_empty() && documents <= held()
     }
 
     /// In [`Mode::Once`]: the time is up, or a person must mend the channel first.
@@ -316,7 +323,10 @@ impl Tender {
         }
         let root = self.inbox.path.clone();
         match tokio::task::spawn_blocking(move || scan(&root, || {})).await.map_err(broken)? {
-            Ok(listing) if readable => self.summary.waiting = listing.documents().len(),
+            Ok(listing) if readable => {
+                self.summary.waiting = listing.documents().len();
+                self.summary.unread_folders = listing.unread.len();
+            }
             _ => self.summary.unreadable.push(self.inbox.name.clone()),
         }
         Ok(self.summary)
@@ -331,6 +341,16 @@ impl Tender {
         match self.alarm.observe(waiting, oldest, self.engine.config.delivery.alarm_after) {
             Some(Word::Begins) => {
                 error!(%inbox, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
+                // Of what is not identified yet the ledger knows nothing.
+                let mut reasons = BTreeMap::<_, usize>::new();
+                for why in self.waits.values() {
+                    if let Waiting::Inbox(why) = why {
+                        *reasons.entry(why).or_default() += 1;
+                    }
+                }
+                for (why, documents) in reasons {
+                    warn!(%inbox, documents, "not sent yet: {why}");
+                }
             }
             Some(Word::Grows) => warn!(%inbox, waiting, minutes, "twice as many documents wait as at the last alarm"),
             Some(Word::Ends) => info!(%inbox, waiting, "no document has waited too long any more"),
@@ -338,8 +358,8 @@ impl Tender {
         }
     }
 
-    /// One alarm when an inbox goes, one word when it is back.
-    fn report(&self, listing: &std::io::Result<Listing>, readable: &mut bool) {
+    /// One alarm when an inbox or a folder in it goes, one word when it is back.
+    fn report(&mut self, listing: &std::io::Result<Listing>, readable: &mut bool) {
         let was = std::mem::replace(readable, listing.is_ok());
         let inbox = &self.inbox.name;
         match listing {
@@ -357,6 +377,16 @@ impl Tender {
                 }
             }
             _ => {}
+        }
+        if let Ok(listing) = listing {
+            let folders = listing.unread.len();
+            match (std::mem::replace(&mut self.unread, folders > 0), folders) {
+                (false, 1..) => {
+                    error!(%inbox, folders, "a patient folder cannot be read, or not all of it; nothing in it is sent, and it is tried again. May chartdrop read it?");
+                }
+                (true, 0) => info!(%inbox, "every patient folder can be read again"),
+                _ => {}
+            }
         }
     }
 }
