@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Clinic, pdf};
+use support::{Clinic, PATIENT, pdf};
 
 /// How the answer is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,5 +253,37 @@ fn a_document_that_was_accepted_and_is_refused_before_it_is_filed_is_not_called_
         fs::remove_file(clinic.path("done/bixby")).unwrap();
         clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
         drop(daemon);
+    }
+}
+
+#[test]
+fn what_may_have_arrived_and_is_taken_away_or_given_another_patient_is_said() {
+    for is_taken_away in [true, false] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.delivery =
+            "retry_first = \"100ms\"\nretry_max = \"300ms\"\non_unknown = \"hold\"\nalarm_after = \"1s\"\n".into();
+        clinic.fault("create:first=2:cut=after");
+        clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+        clinic.drop_file("inbox/stays/patient.toml", PATIENT.replace("0000000001", "0000000003"));
+        clinic.drop_file("inbox/stays/b.pdf", pdf("b"));
+        let daemon = clinic.daemon();
+        let log = || fs::read_to_string(clinic.path("daemon.log")).unwrap();
+        let said = || log().matches("ALARM: a document that may have arrived").count();
+        clinic.wait_for("the holds", || log().matches("a person must decide").count() == 2);
+        if is_taken_away {
+            fs::remove_file(clinic.path("inbox/bixby/a.pdf")).unwrap();
+        } else {
+            clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+            clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
+        }
+        clinic.wait_for("the alarm", || said() == 1);
+        drop(daemon);
+        let rows: Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+        let row = rows.as_array().unwrap().iter().find(|row| row["path"] == "bixby/a.pdf").unwrap();
+        assert_eq!(row["stage"], "held", "{rows}");
+        let id = row["id"].as_str().unwrap();
+        assert!(log().contains(&format!("the patient that `chartdrop show` names delivery={id}")), "{}", log());
+        let shown = clinic.command(&["show", id]);
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("|0000000001"), "{shown:?}");
     }
 }

@@ -147,6 +147,10 @@ pub async fn show(config: &Path, args: ShowArgs) -> anyhow::Result<u8> {
         "    to {}, sent {} times, {} of them without a certain answer",
         row.key.destination.0, row.sends, row.uncertain
     );
+    // A document that was refused unread has none.
+    if !row.key.patient.is_empty() {
+        println!("    for the patient {}", row.key.patient);
+    }
     if let Stage::Rejected(rejected) = &row.stage {
         println!("    {}", rejected.reason.todo);
     }

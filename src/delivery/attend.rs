@@ -150,6 +150,7 @@ impl Engine {
         if let Some(at) = self.rebuilt_at.filter(|_| self.is_older_than_the_ledger(item.candidate)) {
             fresh.updated = at;
         }
+        self.supersede(&place, fresh.id());
         let begun = self.ledger.begin(fresh).await?;
         let (Begun::New(standing) | Begun::Existing(standing)) = &begun;
         let doubted = Some(standing.updated).filter(|_| self.is_in_doubt(standing, item.candidate));
@@ -159,12 +160,17 @@ impl Engine {
                 return Ok(wait(SOON, Waiting::Retry));
             }
             Begun::Existing(row) => match met_again(of_the_present(row, now), &place, ready, now) {
-                Met::Go(row) => *row,
+                Met::Go(row) => {
+                    self.mind(&row);
+                    *row
+                }
                 Met::Changed(row) => {
                     if matches!(&row.stage, Stage::Unknown(unknown) if unknown.why == CONTRADICTED) {
                         warn!(delivery = %row.id(), "held: what is said of the patient was changed after it was sent");
                     }
-                    self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?
+                    let row = self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?;
+                    self.mind(&row);
+                    row
                 }
                 Met::Duplicate(row) => return self.file_duplicate(*row, item).await,
                 Met::Refused(reason) => return self.refuse(place, *reason, item).await,

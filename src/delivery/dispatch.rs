@@ -124,7 +124,7 @@ impl Engine {
         };
         tokio::select! {
             () = scanned => Err(DeliveryError::Broken("starting")),
-            error = self.keep_filing() => Err(error),
+            result = self.keep_filing() => result.map(|never| match never {}),
             result = ended => {
                 if self.half_filed.load(Ordering::Relaxed) {
                     self.finish_filing().await?;

@@ -10,6 +10,7 @@ mod alarm;
 mod attend;
 mod channel;
 mod dispatch;
+mod doubt;
 mod duplicate;
 pub mod operator;
 mod rebuild;
@@ -32,14 +33,14 @@ use attend::Item;
 use channel::Channel;
 pub use channel::Trouble;
 pub use dispatch::{Mode, Summary};
+use doubt::Doubts;
 pub use rebuild::open_ledger;
 
 use crate::{
     config::Config,
     document::{DeliveryId, Destination},
     inbox::Vetting,
-    ledger::{Delivery, Ledger, LedgerError, Stage},
-    place::Place,
+    ledger::{Ledger, LedgerError},
     pulse::Pulse,
     redox::Client,
 };
@@ -86,8 +87,8 @@ pub struct Engine {
     jammed: Mutex<HashSet<String>>,
     /// A move failed: its document may lie where no scan sees it, half filed, so that `recover.rs` must look.
     half_filed: AtomicBool,
-    /// Where documents lie that may have arrived: whatever becomes of one, its note must not say that it was not sent.
-    in_doubt: Mutex<HashSet<Place>>,
+    /// Documents that may have arrived.
+    doubts: Doubts,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Pulse>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
@@ -120,7 +121,7 @@ impl Engine {
             busy: Mutex::default(),
             jammed: Mutex::default(),
             half_filed: AtomicBool::new(false),
-            in_doubt: Mutex::default(),
+            doubts: Doubts::default(),
             pulses,
             rebuilt_at,
         }
@@ -140,25 +141,6 @@ impl Engine {
     fn channel(&self, item: &Item<'_>) -> &Channel {
         // Every inbox has put its own in.
         &self.channels[&item.inbox.destination]
-    }
-
-    /// Keeps in mind whether the document of a row may have arrived, for as long as it has no note that says so.
-    fn mind(&self, row: &Delivery) {
-        let maybe_sent = match &row.stage {
-            Stage::Queued(_) => row.uncertain > 0,
-            Stage::Sending(_) | Stage::Unknown(_) => true,
-            Stage::Accepted(accepted) => accepted.filing.filed.is_none(),
-            Stage::Rejected(rejected) => rejected.reason.maybe_sent && rejected.filing.filed.is_none(),
-        };
-        let mut in_doubt = self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        match maybe_sent {
-            true => drop(in_doubt.insert(row.place.clone())),
-            false => drop(in_doubt.remove(&row.place)),
-        }
-    }
-
-    fn is_in_doubt_at(&self, place: &Place) -> bool {
-        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
     }
 
     fn claim(&self, id: DeliveryId) -> Option<Claim<'_>> {

@@ -1,6 +1,7 @@
 //! What is taken up again: filing that a crash cut short, and what a ledger that was lost leaves in doubt.
 
 use std::{
+    convert::Infallible,
     path::Path,
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -24,9 +25,6 @@ use crate::{
     place::RelPath,
     redox::Failure,
 };
-
-/// More open deliveries than any clinic has; reading them all takes a second or two.
-const MOST_OPEN: usize = 100_000;
 
 /// A folder that has been gone for so long was removed, and not just unmounted.
 const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
@@ -65,23 +63,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Learns which documents may have arrived before this start.
-    pub(super) async fn learn_doubts(&self) -> Result<(), DeliveryError> {
-        for query in [Query::Open { limit: MOST_OPEN }, Query::Unfiled { limit: MOST_OPEN }] {
-            self.ledger.list(query).await?.iter().for_each(|row| self.mind(row));
-        }
-        Ok(())
-    }
-
-    /// Comes back to what a failed move left half filed, for as long as the program runs. Ends only with an error.
-    pub(super) async fn keep_filing(&self) -> DeliveryError {
+    /// Comes back to what a failed move left half filed, and to what was taken away, for as long as the program runs.
+    pub(super) async fn keep_filing(&self) -> Result<Infallible, DeliveryError> {
         loop {
             tokio::time::sleep(self.file_again()).await;
-            if self.half_filed.load(Ordering::Relaxed)
-                && let Err(error) = self.finish_filing().await
-            {
-                return error;
+            if self.half_filed.load(Ordering::Relaxed) {
+                self.finish_filing().await?;
             }
+            self.say_what_was_taken_away().await?;
         }
     }
 
