@@ -169,12 +169,13 @@ impl World {
             Moment::Running => {
                 for _ in 0..1 + dice.below(4) {
                     sleep(Duration::from_millis(dice.below(80)));
-                    self.drop_document(dice);
+                    self.drop_document(dice, false);
                 }
                 sleep(Duration::from_millis(dice.below(300)));
             }
             Moment::Sending => {
-                (0..4).for_each(|_| self.drop_document(dice));
+                // Two that are sent whatever the dice say: so many acceptances are waited for.
+                (0..4).for_each(|number| self.drop_document(dice, number < 2));
                 let sent = || self.clinic.accepted_facts().len() > accepted_before.len() + 1;
                 wait_for("a message to be accepted", sent, || self.log());
             }
@@ -205,14 +206,14 @@ impl World {
         command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
-    /// A document of one of three patients, durable before it counts.
-    fn drop_document(&mut self, dice: &mut Dice) {
+    /// A document of one of three patients, durable before it counts; now and then one that is refused, unless it `is_sent`.
+    fn drop_document(&mut self, dice: &mut Dice, is_sent: bool) {
         let patient = dice.below(3);
         let identifier = format!("000000000{}", patient + 1);
         let number = self.dropped.len();
         // Folders that are new now and then, so that they are new in done as well.
         let folder = format!("{identifier}-{}", number / 8);
-        let ending = if dice.below(8) == 0 { "exe" } else { "pdf" };
+        let ending = if dice.below(8) == 0 && !is_sent { "exe" } else { "pdf" };
         let dropped = Dropped {
             name: format!("scan-{number:04}.{ending}"),
             bytes: pdf(&format!("{number} of {}", dice.below(u64::MAX))),
@@ -308,7 +309,8 @@ fn stop(service: &Child) {
     kill_process(Pid::from_child(service), Signal::STOP).unwrap();
     let tasks = format!("/proc/{}/task", service.id());
     let is_stopped = |task: fs::DirEntry| {
-        let stat = fs::read_to_string(task.path().join("stat")).unwrap();
+        // A thread that has ended since it was listed does nothing more.
+        let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { return true };
         stat.rsplit_once(") ").unwrap().1.starts_with('T')
     };
     wait_for(
