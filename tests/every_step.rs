@@ -205,7 +205,7 @@ fn run_with_fault(clinic: &Clinic, fault: Option<&str>, once: bool, name: &str) 
     command.env("CHARTDROP_FAULT", fault.unwrap_or_default()).env("CHARTDROP_FAULT_LOG", &log);
     command.arg("run").arg("--config").arg(clinic.config()).stdout(Stdio::null()).stderr(output);
     if once {
-        command.args(["--once", "--for", "1s"]);
+        command.args(["--once", "--for", "30s"]);
     }
     let mut child = command.spawn().unwrap();
     let read = || fs::read_to_string(&log).unwrap_or_default();
@@ -214,7 +214,8 @@ fn run_with_fault(clinic: &Clinic, fault: Option<&str>, once: bool, name: &str) 
         || {
             let is_filed = !clinic.has(format!("inbox/bixby/{name}")) && has_note(clinic, name);
             let hits = || read().lines().filter(|line| line.starts_with("hit ")).count();
-            has_ended(&mut child) || (!once && (is_filed || hits() > 2))
+            // With --once it ends by itself when all is filed, and what it does until then is hit as well.
+            has_ended(&mut child) || (!once && is_filed) || hits() > 2
         },
         || format!("{fault:?}"),
     );
