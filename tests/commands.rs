@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Output};
 
-use support::{Clinic, chartdrop, pdf};
+use support::{Clinic, chartdrop, once_until, pdf};
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -195,8 +195,8 @@ fn a_waiting_delivery_is_held_and_released() {
     let clinic = Clinic::new(&[]);
     clinic.fault("binary:nth=1:status=503,retry_after=600");
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
-    let waits = ["run", "--once", "--for", "3s"];
-    assert_eq!(clinic.command(&waits).status.code(), Some(1));
+    let (code, log) = once_until(chartdrop(), &clinic.config(), |log| log.contains("will be tried again"));
+    assert_eq!(code, 1, "{log}");
     let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
     let id = status[0]["id"].as_str().unwrap();
     assert_eq!(clinic.command(&["hold", id]).status.code(), Some(0));

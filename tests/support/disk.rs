@@ -11,7 +11,7 @@ use std::{
 use super::support::{Clinic, chartdrop};
 
 /// A service that should end and does not is ended after so long, with another code than its own.
-const TIMEOUT: [&str; 3] = ["-s", "KILL", "60"];
+const TIMEOUT: [&str; 3] = ["-s", "KILL", "300"];
 
 /// `chartdrop ARGUMENTS --config …`.
 fn program(arguments: &[&str], config: &Path) -> Vec<OsString> {

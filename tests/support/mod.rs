@@ -21,7 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything takes on a busy machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub const PATIENT: &str = r#"
 identifier = [{ system = "urn:redox:health-one:MR", value = "0000000001", type = "MR" }]
@@ -337,6 +337,21 @@ pub fn chartdrop() -> Command {
     command.env_remove("CHARTDROP_CONFIG").env_remove("CREDENTIALS_DIRECTORY").env_remove("NOTIFY_SOCKET");
     command.env_remove("RUST_LOG").process_group(0);
     command
+}
+
+/// `COMMAND run --once` until `is_enough` has found what the test needs, in its words so far or elsewhere; then it is told to
+/// end. Gives back its exit code and its words.
+pub fn once_until(mut command: Command, config: &Path, is_enough: impl Fn(&str) -> bool) -> (i32, String) {
+    let log = config.with_extension("log");
+    let file = fs::File::create(&log).unwrap();
+    command.args(["run", "--once", "--for", "10m", "--config"]).arg(config);
+    let mut daemon = Daemon::of(command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap());
+    let words = || fs::read_to_string(&log).unwrap();
+    wait_for("enough of this run", || is_enough(&words()) || !daemon.is_running(), words);
+    if daemon.is_running() {
+        daemon.signal(rustix::process::Signal::TERM);
+    }
+    (daemon.wait().code().unwrap(), words())
 }
 
 /// Waits for a condition; `context` is shown when it does not come.
