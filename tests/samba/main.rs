@@ -161,7 +161,6 @@ fn a_folder_that_is_copied_to_the_share_with_everything_in_it() {
     let clinic = clinic();
     let share = Share::new(&clinic);
     let _daemon = clinic.daemon();
-    clinic.drop_file("desktop/alvarez/patient.toml", PATIENT.replace("0000000001", "0000000002"));
     let mut files: Vec<_> = (0..30).map(|i| (format!("scans/2026/{i}.pdf"), pdf(&format!("page {i}")))).collect();
     files.push(("SCAN.PDF".into(), pdf("in capitals")));
     files.push(("Überweisung – Müller 影像.pdf".into(), pdf("letters of the world")));
@@ -173,7 +172,11 @@ fn a_folder_that_is_copied_to_the_share_with_everything_in_it() {
     for litter in ["Thumbs.db", "desktop.ini", "scans/Thumbs.db", "scans/2026/~$1.docx"] {
         clinic.drop_file(format!("desktop/alvarez/{litter}"), "litter");
     }
-    share.commands("lcd desktop; cd inbox; recurse ON; prompt OFF; mput alvarez");
+    // First: smbclient copies in the order of this machine's folder, in which it could come long after a scan.
+    clinic.drop_file("desktop/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+    share.commands(
+        "lcd desktop; cd inbox; mkdir alvarez; put patient.toml alvarez/patient.toml; recurse ON; prompt OFF; mput alvarez",
+    );
     clinic.wait_for("all of them", || {
         files.iter().all(|(name, _)| clinic.has(format!("done/alvarez/{name}.receipt.json")))
     });
@@ -309,7 +312,9 @@ fn a_temporary_name_until_the_scan_is_whole() {
 
 #[test]
 fn windows_dates_a_copy_back() {
-    let clinic = clinic();
+    let mut clinic = clinic();
+    // It is still there when its date is set.
+    clinic.inbox = clinic.inbox.replace("200ms", "2s");
     let share = Share::new(&clinic);
     let _daemon = clinic.daemon();
     let scan = pdf("copied from a memory stick");
@@ -340,11 +345,13 @@ fn a_later_scan_of_the_same_name_is_sent_as_well() {
 fn a_scan_that_is_deleted_or_replaced_while_it_is_being_sent() {
     let clinic = clinic();
     let share = Share::new(&clinic);
-    clinic.fault("create:first=2:delay=3s");
+    // Longer than smbclient takes to start, twice.
+    clinic.fault("create:first=2:delay=15s");
     let _daemon = clinic.daemon();
     let (deleted, replaced, replacement) = (pdf("deleted"), pdf("replaced"), pdf("replacement"));
-    share.put("inbox/bixby/deleted.pdf", &deleted);
-    share.put("inbox/bixby/replaced.pdf", &replaced);
+    clinic.drop_file("deleted", &deleted);
+    clinic.drop_file("replaced", &replaced);
+    share.commands("cd inbox/bixby; put deleted deleted.pdf; put replaced replaced.pdf");
     clinic.wait_for("both are uploaded", || clinic.record()["uploads"] == 2);
     share.commands("del inbox/bixby/deleted.pdf; del inbox/bixby/replaced.pdf");
     share.put("inbox/bixby/replaced.pdf", &replacement);
