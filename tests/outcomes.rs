@@ -174,7 +174,7 @@ fn a_lost_answer_is_held_when_a_person_is_to_decide() {
 
 #[test]
 fn a_request_that_is_never_answered_ends_by_itself() {
-    let (clinic, code) = with_fault("request_timeout = \"1s\"\n", "create:nth=1:hang=after");
+    let (clinic, code) = with_fault("request_timeout = \"4s\"\n", "create:nth=1:hang=after");
     assert_eq!((code, clinic.accepted().len()), (0, 2));
     assert_eq!(clinic.receipt("done/bixby/a.pdf.receipt.json")["uncertain"], 1);
 }

@@ -346,7 +346,14 @@ async fn a_row_that_is_not_what_it_should_be_is_never_believed() {
     for (what, damage) in damages {
         let disk = Disk::filled(3).await;
         let change = |change: Damage| {
-            let db = sled::open(&disk.ledger).unwrap();
+            let began = Instant::now();
+            // Whoever had it last may not have let go of its lock yet.
+            let db = loop {
+                match sled::open(&disk.ledger) {
+                    Err(_) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_AGAIN),
+                    opened => break opened.unwrap(),
+                }
+            };
             change(&db.open_tree("rows").unwrap());
             db.flush().unwrap();
         };

@@ -326,7 +326,7 @@ async fn what_is_never_answered_is_unknown_and_an_upload_is_only_late() {
     ];
     let check = async |silence: fn() -> Act| {
         let server = Server::start(to_calls(move |_| silence())).await;
-        let client = client_with(&server.url(), |settings| settings.request_timeout = Duration::from_secs(2));
+        let client = client_with(&server.url(), |settings| settings.request_timeout = Duration::from_secs(10));
         let (file, content) = file_of(b"abc");
         let (created, uploaded) = futures_util::future::join(create(&client), client.upload(&file, &content)).await;
         assert!(matches!(created, Err(Failure::Unknown { .. })), "{created:?}");
