@@ -275,3 +275,30 @@ fn words_and_paths_of_any_length_are_refused_in_good_order() {
     }
     assert_eq!(clinic.accepted().len(), 1);
 }
+
+#[test]
+fn what_is_written_anew_before_it_can_be_filed_has_one_note() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"300ms\"\n".into();
+    // A link to itself: not even which names are free can be told.
+    fs::create_dir_all(clinic.path("failed")).unwrap();
+    std::os::unix::fs::symlink("bixby", clinic.path("failed/bixby")).unwrap();
+    clinic.drop_file("inbox/bixby/setup.exe", "MZ one");
+    let daemon = clinic.daemon();
+    let tries = || fs::read_to_string(clinic.path("daemon.log")).unwrap().matches("refused; its reason").count();
+    clinic.wait_for("a move that fails", || tries() > 0);
+    clinic.drop_file("inbox/bixby/setup.exe", "MZ another");
+    clinic.wait_for("a look at the new one", || {
+        let rows: std::collections::BTreeSet<_> = fs::read_to_string(clinic.path("daemon.log"))
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.split_once("delivery=").map(|(_, rest)| rest.split(' ').next().unwrap().to_owned()))
+            .collect();
+        rows.len() == 2
+    });
+    fs::remove_file(clinic.path("failed/bixby")).unwrap();
+    clinic.wait_for_file("failed/bixby/setup.exe.reason.txt");
+    drop(daemon);
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.files("failed"), ["bixby/setup.exe", "bixby/setup.exe.reason.txt"]);
+}

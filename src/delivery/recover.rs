@@ -179,6 +179,9 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         None if !folder_stands(inbox, place).map_err(unreadable)? && age(row.updated, Timestamp::now()) < LONG_GONE => {
             return Ok(false);
         }
+        // Refused unread and taken away, or written anew and refused on its own: there is nothing that a note would tell.
+        None if matches!(&row.stage, Stage::Rejected(rejected) if row.document.is_none() && !rejected.reason.maybe_sent) =>
+            {}
         // Taken away by somebody. The note says what became of it, where the document would lie.
         None => {
             let nothing = Found { document: place.clone(), id: None, device: None, sidecar: None, sidecar_id: None };
