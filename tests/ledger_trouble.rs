@@ -226,31 +226,6 @@ fn what_is_put_in_while_its_predecessor_is_copied_to_another_disk_is_not_lost() 
     }
 }
 
-#[test]
-fn a_copy_to_another_disk_that_is_killed_before_the_original_goes_is_not_made_twice() {
-    let clinic = quick(Clinic::new(&[]));
-    let (done, bytes) = (clinic.path("done"), pdf("once"));
-    let mounts = Mounts::tmpfs("1m", &[&done]);
-    let path = clinic.drop_file("inbox/bixby/a.pdf", &bytes);
-    let killed = mounts
-        .command("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=unlink,unlinkat:signal=KILL", "-P"])
-        .arg(&path)
-        .arg(support::chartdrop().get_program())
-        .args(ONCE)
-        .arg("--config")
-        .arg(clinic.config())
-        .status()
-        .unwrap();
-    assert_ne!(killed.code(), Some(0), "it was to be killed");
-    assert_eq!(mounts.chartdrop(&clinic.config(), &ONCE).status.code(), Some(0));
-    let mut names: Vec<_> =
-        fs::read_dir(mounts.inside(&done.join("bixby"))).unwrap().map(|name| name.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["a.pdf", "a.pdf.receipt.json"]);
-    assert_eq!((clinic.files("inbox"), times(&clinic, &bytes)), (vec!["bixby/patient.toml".to_owned()], 1));
-}
-
 fn is_copy(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".chartdrop-") && name.as_bytes().ends_with(b".tmp")
 }
