@@ -193,6 +193,7 @@ fn what_is_put_in_while_its_predecessor_is_copied_to_another_disk_is_not_lost() 
         let (done, first, next) = (clinic.path("done"), pdf("first"), pdf("the next, under the same name"));
         let mounts = Mounts::tmpfs("1m", &[&done]);
         let path = clinic.drop_file("inbox/bixby/a.pdf", &first);
+        clinic.drop_file("inbox/bixby/a.pdf.toml", "title = \"For both\"\n");
         // The copy itself takes a moment.
         let mut program = mounts
             .command("strace")
@@ -223,6 +224,7 @@ fn what_is_put_in_while_its_predecessor_is_copied_to_another_disk_is_not_lost() 
         // What was written over is gone; nothing is left of it but that it was sent.
         assert_eq!((lies(&first), lies(&next)), (usize::from(!in_place), 1));
         assert_eq!((times(&clinic, &first), times(&clinic, &next)), (1, 1));
+        assert!(clinic.accepted().iter().all(|sent| sent["title"] == "For both"), "the sidecar went without it");
     }
 }
 
@@ -309,6 +311,10 @@ fn each_call_fails(call: &str, most: usize, errors: &[&str]) {
     for n in 1..=most {
         let (name, error) = (format!("{n}.pdf"), errors[n % errors.len()]);
         clinic.drop_file(format!("inbox/bixby/{name}"), bytes(n));
+        if call.starts_with("rename") {
+            // Only a new stamp is renamed.
+            fs::remove_file(clinic.path("ledger.stamp")).unwrap();
+        }
         let inject = format!("{call}:error={error}:when={n}");
         let (output, hit) = tampered(&clinic, &inject, &files, &ONCE);
         match output.status.code() {

@@ -284,8 +284,39 @@ fn what_may_have_arrived_and_is_taken_away_or_given_another_patient_is_said() {
         let row = rows.as_array().unwrap().iter().find(|row| row["path"] == "bixby/a.pdf").unwrap();
         assert_eq!(row["stage"], "held", "{rows}");
         let id = row["id"].as_str().unwrap();
-        assert!(log().contains(&format!("the patient that `chartdrop show` names delivery={id}")), "{}", log());
+        assert!(log().contains(&format!("ends this delivery delivery={id}")), "{}", log());
         let shown = clinic.command(&["show", id]);
         assert!(String::from_utf8_lossy(&shown.stdout).contains("|0000000001"), "{shown:?}");
+        let released = clinic.command(&["release", id]);
+        assert!(String::from_utf8_lossy(&released.stdout).contains("this delivery is ended"), "{released:?}");
+        let rows: Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+        assert_eq!((rows.as_array().unwrap().len(), &rows[0]["path"]), (1, &"stays/b.pdf".into()), "{rows}");
+        // What comes under its name now is another document.
+        clinic.drop_file("inbox/bixby/a.pdf", "no PDF at all");
+        let _daemon = clinic.daemon();
+        clinic.wait_for_file("failed/bixby/a.pdf.reason.txt");
+        assert!(clinic.reason("failed/bixby/a.pdf.reason.txt").starts_with("THIS DOCUMENT WAS NOT SENT."));
     }
+}
+
+#[test]
+fn a_share_that_is_not_mounted_has_not_lost_what_may_have_arrived() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery =
+        "retry_first = \"100ms\"\nretry_max = \"300ms\"\non_unknown = \"hold\"\nalarm_after = \"1s\"\n".into();
+    clinic.fault("create:nth=1:cut=after");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/stays/patient.toml", PATIENT.replace("0000000001", "0000000003"));
+    let daemon = clinic.daemon();
+    let said = |words: &str| fs::read_to_string(clinic.path("daemon.log")).unwrap().matches(words).count();
+    clinic.wait_for("the hold", || said("a person must decide") == 1);
+    fs::rename(clinic.path("inbox/bixby"), clinic.path("unmounted")).unwrap();
+    // Another one that may have arrived, and is taken away after the first.
+    clinic.fault("create:nth=1:cut=after");
+    clinic.drop_file("inbox/stays/b.pdf", pdf("b"));
+    clinic.wait_for("the hold", || said("a person must decide") == 2);
+    fs::remove_file(clinic.path("inbox/stays/b.pdf")).unwrap();
+    clinic.wait_for("the alarm", || said("ALARM: a document that may have arrived") > 0);
+    assert_eq!(said("ALARM: a document that may have arrived"), 1);
+    drop(daemon);
 }

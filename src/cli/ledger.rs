@@ -183,8 +183,8 @@ pub async fn hold(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
 
 /// Lets a held delivery go on.
 pub async fn release(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
-    let (_, ledger) = open(config)?;
-    println!("{}", operator::release(&ledger, find(&ledger, &args.id).await?).await?);
+    let (config, ledger) = open(config)?;
+    println!("{}", operator::release(&config, &ledger, find(&ledger, &args.id).await?).await?);
     Ok(DONE)
 }
 

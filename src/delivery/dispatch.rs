@@ -129,6 +129,7 @@ impl Engine {
                 if self.half_filed.load(Ordering::Relaxed) {
                     self.finish_filing().await?;
                 }
+                self.say_what_was_taken_away().await?;
                 result
             }
         }
@@ -198,6 +199,7 @@ impl Tender {
             let next = match &listing {
                 Ok(listing) => {
                     mounts = listing.mounts.clone();
+                    self.waits.retain(|path, _| listing.entries.contains_key(path));
                     let found = self.settler.observe(listing, now, BATCH);
                     self.sound(found.documents, found.oldest);
                     self.queue.extend(found.ready);

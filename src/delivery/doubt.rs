@@ -3,17 +3,22 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
+use jiff::Timestamp;
 use tracing::error;
 
-use super::{DeliveryError, Engine, steps::blocking};
+use super::{
+    DeliveryError, Engine, age,
+    recover::{LONG_GONE, folder_stands},
+    steps::blocking,
+};
 use crate::{
+    config::Inbox,
     document::DeliveryId,
     effect,
     ledger::{Delivery, Query, Stage},
-    place::Place,
+    place::{Place, RelPath},
 };
 
 /// More open deliveries than any clinic has; reading them all takes a second or two.
@@ -26,9 +31,11 @@ pub(super) struct Doubts(Mutex<HashMap<DeliveryId, Doubt>>);
 struct Doubt {
     place: Place,
     /// When its row was last written.
-    since: Instant,
+    since: Timestamp,
     /// Another delivery began at its place: its document was replaced, or is another patient's by now.
     is_superseded: bool,
+    /// That other one was filed: what lies at the place after it is a third one.
+    is_past: bool,
     /// It was said that nobody will decide about it.
     is_said: bool,
 }
@@ -48,16 +55,22 @@ impl Engine {
             Stage::Accepted(accepted) => accepted.filing.filed.is_none(),
             Stage::Rejected(rejected) => rejected.reason.maybe_sent && rejected.filing.filed.is_none(),
         };
-        let doubt = Doubt { place: row.place.clone(), since: Instant::now(), is_superseded: false, is_said: false };
-        match maybe_sent {
-            true => drop(self.doubts.open().insert(row.id(), doubt)),
-            false => drop(self.doubts.open().remove(&row.id())),
+        let mut doubts = self.doubts.open();
+        if maybe_sent {
+            let (place, since) = (row.place.clone(), row.updated);
+            doubts.insert(row.id(), Doubt { place, since, is_superseded: false, is_past: false, is_said: false });
+        } else {
+            doubts.remove(&row.id());
+        }
+        if row.is_filed() {
+            let others = doubts.values_mut().filter(|doubt| doubt.is_superseded && doubt.place == row.place);
+            others.for_each(|doubt| doubt.is_past = true);
         }
     }
 
     /// Whatever becomes of the document that lies there, its note must not say that it was not sent.
     pub(super) fn is_in_doubt_at(&self, place: &Place) -> bool {
-        self.doubts.open().values().any(|doubt| doubt.place == *place)
+        self.doubts.open().values().any(|doubt| doubt.place == *place && !doubt.is_past)
     }
 
     /// A delivery begins at a place: whichever else was there is there no more.
@@ -78,27 +91,34 @@ impl Engine {
     /// Says once of each document that may have arrived and was taken away, or given another patient, that somebody must
     /// look: its delivery never comes to an end by itself.
     pub(super) async fn say_what_was_taken_away(&self) -> Result<(), DeliveryError> {
+        let now = Timestamp::now();
         let patience = self.config.delivery.alarm_after;
         let examined: Vec<_> = {
             let doubts = self.doubts.open();
-            let ripe = doubts.iter().filter(|(_, doubt)| !doubt.is_said && doubt.since.elapsed() > patience);
-            let path = |place: &Place| Some(self.config.inbox(&place.inbox)?.path.join(place.path.as_path()));
-            ripe.filter_map(|(id, doubt)| Some((*id, doubt.is_superseded, path(&doubt.place)?))).collect()
+            let ripe = doubts.iter().filter(|(_, doubt)| !doubt.is_said && age(doubt.since, now) > patience);
+            let inbox = |doubt: &Doubt| self.config.inbox(&doubt.place.inbox).cloned();
+            let examined = ripe.filter_map(|(id, doubt)| {
+                let may_be_unmounted = age(doubt.since, now) < LONG_GONE;
+                Some((*id, inbox(doubt)?, doubt.place.path.clone(), doubt.is_superseded, may_be_unmounted))
+            });
+            examined.collect()
         };
         if examined.is_empty() {
             return Ok(());
         }
         let gone = blocking(move || {
-            // What cannot be told is still there.
-            let lies = |path: &std::path::Path| effect::lies_at(path).unwrap_or(true);
-            let gone = examined.into_iter().filter(|(_, is_superseded, path)| *is_superseded || !lies(path));
-            gone.map(|(id, _, _)| id).collect::<Vec<_>>()
+            let is_gone = |(_, inbox, path, is_superseded, may_be_unmounted): &(_, Inbox, RelPath, bool, bool)| {
+                // What cannot be told is still there.
+                let lies = effect::lies_at(&inbox.path.join(path.as_path())).unwrap_or(true);
+                *is_superseded || (!lies && (!may_be_unmounted || folder_stands(inbox, path).unwrap_or(false)))
+            };
+            examined.into_iter().filter(is_gone).map(|(id, ..)| id).collect::<Vec<DeliveryId>>()
         })
         .await?;
         for id in gone {
             let row = self.ledger.look_up(id).await?;
             if row.is_some_and(|row| row.filing().is_none()) {
-                error!(delivery = %id, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names");
+                error!(delivery = %id, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names; then `chartdrop release` ends this delivery");
             }
             if let Some(doubt) = self.doubts.open().get_mut(&id) {
                 doubt.is_said = true;

@@ -2,11 +2,15 @@
 
 use jiff::Timestamp;
 
+use super::{
+    age,
+    recover::{LONG_GONE, folder_stands},
+};
 use crate::{
     config::Config,
     effect,
     filing::{self, Beside, Found},
-    ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Stage, Unknown},
+    ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Reason, Rejected, Stage, Unknown},
     message::Message,
 };
 
@@ -71,8 +75,21 @@ pub async fn hold(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, Op
 }
 
 /// Lets a held delivery go on: what was never sent is sent, and what was sent without an answer is sent again as it was.
-pub async fn release(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
+/// One whose document was taken away, or was sent for another patient since, ends.
+pub async fn release(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
     let now = Timestamp::now();
+    if row.filing().is_none() && !lies_in_its_inbox(config, &row)? {
+        let reason = Reason {
+            code: "taken-away".into(),
+            what: "It was taken out of the inbox before it was known whether it had arrived.".into(),
+            todo: "Look into the patient's chart before you drop it again.".into(),
+            maybe_sent: row.sends > 0,
+        };
+        let filing = Filing { to: None, filed: Some(now) };
+        let stage = Stage::Rejected(Rejected { at: now, reason, upload: None, filing });
+        ledger.advance(Delivery { stage, updated: now, ..row }).await?;
+        return Ok("Its document is not in the inbox any more: this delivery is ended.");
+    }
     let stage = match row.stage.clone() {
         Stage::Queued(queued) if queued.due == Timestamp::MAX => {
             Stage::Queued(Queued { due: now, why: String::new(), ..queued })
@@ -87,6 +104,14 @@ pub async fn release(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str,
     };
     ledger.advance(Delivery { stage, updated: now, ..row }).await?;
     Ok("It goes on as soon as chartdrop runs.")
+}
+
+fn lies_in_its_inbox(config: &Config, row: &Delivery) -> Result<bool, OperatorError> {
+    let Some(inbox) = config.inbox(&row.place.inbox) else { return Ok(true) };
+    let unreadable = |error| filing::FilingError::Move { folder: inbox.path.clone(), error };
+    Ok(filing::lies_at(&inbox.path, &row.place.path, row.key.sha256).map_err(unreadable)?
+        // A share that is not mounted looks like this.
+        || (!folder_stands(inbox, &row.place.path).map_err(unreadable)? && age(row.updated, Timestamp::now()) < LONG_GONE))
 }
 
 /// From failed back into the inbox, with its sidecar; the note goes, since what it says is over.

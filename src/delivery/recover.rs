@@ -27,11 +27,11 @@ use crate::{
 };
 
 /// A folder that has been gone for so long was removed, and not just unmounted.
-const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
 
 impl Engine {
     /// Ends the filing of every document that was moved and not yet marked. One that still lies in its inbox is left to
-    /// intake; one that was taken away gets its note all the same.
+    /// intake; one that was taken away gets its note all the same, if it says anything.
     pub(super) async fn finish_filing(&self) -> Result<(), DeliveryError> {
         self.half_filed.store(false, Ordering::Relaxed);
         let rows = self.ledger.list(Query::Unfiled { limit: usize::MAX }).await?;
@@ -192,7 +192,7 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
 }
 
 /// Whether the patient's folder is there, or the inbox for a document that lies beside the folders.
-fn folder_stands(inbox: &Inbox, place: &RelPath) -> std::io::Result<bool> {
+pub(super) fn folder_stands(inbox: &Inbox, place: &RelPath) -> std::io::Result<bool> {
     match place.first_folder() {
         Some(folder) => effect::lies_at(&inbox.path.join(folder)),
         None => effect::lies_at(&inbox.path),

@@ -18,6 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracing::warn;
+
 pub use moves::{FileId, create_root, id_of, is_temporary};
 pub use names::note as note_of;
 use receipt::Receipt;
@@ -123,19 +125,26 @@ pub fn file(inbox: &Path, folder: &Path, to: &RelPath, found: &Found, note: &Not
     let moving = |error| FilingError::Move { folder: folder.into(), error };
     let (source, target) = (inbox.join(found.document.as_path()), folder.join(to.as_path()));
     moves::create_folder_of(folder, &target).map_err(moving)?;
-    let is_moved = absent(moves::rename(&source, &target, found.id)).map_err(moving)?.is_some();
-    if !is_moved
+    if absent(moves::rename(&source, &target, found.id)).map_err(moving)?.is_none()
         && let Some(device) = found.device
         && device_of(&source).map_err(moving)? != device
     {
         return Err(moving(io::Error::new(io::ErrorKind::NotConnected, "its share is not mounted at the moment")));
     }
+    // Another document may have come while ours was copied to another disk.
     if let Some(sidecar) = &found.sidecar
-        && (is_moved || !effect::lies_at(&source).map_err(moving)?)
+        && !effect::lies_at(&source).map_err(moving)?
     {
         let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
         let target = folder.join(to.with_file_name(&name).as_path());
-        absent(moves::rename(&inbox.join(sidecar.as_path()), &target, found.sidecar_id)).map_err(moving)?;
+        let source = inbox.join(sidecar.as_path());
+        if absent(moves::rename(&source, &target, found.sidecar_id)).map_err(moving)?.is_none()
+            && effect::lies_at(&source).map_err(moving)?
+        {
+            warn!(
+                "a sidecar was changed while its document was on its way; it stays in the inbox, and counts for the next document of that name"
+            );
+        }
     }
     create_note(&folder.join(names::note(to, note.ending()).as_path()), note)
         .map_err(|error| FilingError::Note { folder: folder.into(), error })

@@ -54,6 +54,10 @@ pub fn rename(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()
                     }
                     remove(from, id_of(to)?)?;
                 }
+                // Of a try that was ended before the first name went.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && id_of(from)? == id_of(to)? => {
+                    effect::remove_file(from)?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
                 Err(_) => return copy(from, to, expected),
             },
