@@ -2,7 +2,7 @@
 //! it is done and reported as failed, the process is killed before it and after it. Then the program is started again
 //! without faults, and the document must be where it belongs: not lost, not sent twice without saying so, not another's.
 //!
-//! A run without faults tells which effects there are (`src/effect.rs`): a new one is hit without anybody thinking of it,
+//! A run without faults tells which effects there are (`src/platform/effect.rs`): a new one is hit without anybody thinking of it,
 //! and none that it tells of may be left out. SQLite is tested this way (<https://sqlite.org/testing.html>, anomaly
 //! testing). With `EVERY_STEP=all` every way is gone with every fault; it takes half an hour.
 

@@ -11,9 +11,9 @@ use std::{
 };
 
 use chartdrop::{
-    document::{Destination, Key, Sha256},
     ledger::{Delivery, Ledger, LedgerError, Query, Queued, SledLedger, Stage},
-    place::{Place, RelPath},
+    model::document::{Destination, Key, Sha256},
+    model::path::{InboxPath, RelPath},
 };
 
 /// Kills; each hits another moment of writing.
@@ -148,7 +148,7 @@ fn row(n: u64) -> Delivery {
             sha256: Sha256(digest),
         },
         revision: 0,
-        place: Place { inbox: "front-desk".into(), path },
+        place: InboxPath { inbox: "front-desk".into(), path },
         first_seen: jiff::Timestamp::UNIX_EPOCH,
         updated: jiff::Timestamp::UNIX_EPOCH,
         document: None,

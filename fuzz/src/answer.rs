@@ -48,9 +48,9 @@ fn is_said_well(failure: &Failure) {
     match failure {
         Failure::Later { retry_after, .. } => retry_after.iter().for_each(bounded),
         Failure::Throttled { wait, .. } => bounded(wait),
-        Failure::Rejected { what, todo, .. } | Failure::Stop { what, todo, .. } => {
-            is_readable(what);
-            is_readable(todo);
+        Failure::Rejected { summary, remedy, .. } | Failure::Stop { summary, remedy, .. } => {
+            is_readable(summary);
+            is_readable(remedy);
         }
         Failure::Changed | Failure::Unknown { .. } | Failure::TooLarge => {}
     }

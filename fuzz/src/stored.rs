@@ -5,7 +5,7 @@ use std::path::Component;
 use chartdrop::{
     filing::{reason, receipt::Receipt},
     ledger::{Delivery, LedgerError},
-    place::RelPath,
+    model::path::RelPath,
 };
 
 pub fn row(bytes: &[u8]) {

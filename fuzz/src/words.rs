@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use chartdrop::{
     config::Config,
-    document::{Coding, Content, Destination, Document, Identifier, Key, Metadata, Patient, Sha1, Sha256},
-    inbox::{PATH_LIMIT, Refusal, Roster, fuzzing},
+    inbox::{PATH_LIMIT, Roster, fuzzing},
     ledger::{Accepted, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
-    message::{Answer, Message, Upload},
-    place::{Place, RelPath},
+    model::document::{Coding, Content, Destination, Document, Identifier, Key, Metadata, Patient, Sha1, Sha256},
+    model::message::{Answer, Message, Upload},
+    model::path::{InboxPath, RelPath},
+    model::problem::Problem,
     redox, sandbox,
 };
 use jiff::Timestamp;
@@ -77,13 +78,13 @@ fn plain_metadata() -> Metadata {
     }
 }
 
-fn document(patient: Patient, metadata: Metadata) -> Result<Document, Refusal> {
+fn document(patient: Patient, metadata: Metadata) -> Result<Document, Problem> {
     let content =
         Content { sha256: Sha256([7; 32]), sha1: Sha1([7; 20]), size: 30_000_000, mime: "application/pdf".into() };
     fuzzing::fitting("scan.pdf".into(), patient, metadata, content)
 }
 
-fn fits(read: Result<Document, Refusal>) {
+fn fits(read: Result<Document, Problem>) {
     match read {
         Ok(document) => {
             let row = row(document);
@@ -91,8 +92,8 @@ fn fits(read: Result<Document, Refusal>) {
             fits_a_row(row);
         }
         Err(refusal) => {
-            is_readable(&refusal.what);
-            is_readable(&refusal.todo);
+            is_readable(&refusal.summary);
+            is_readable(&refusal.remedy);
         }
     }
 }
@@ -110,7 +111,7 @@ fn row(document: Document) -> Delivery {
     Delivery {
         key,
         revision: u64::MAX,
-        place: Place { inbox: "i".repeat(64), path },
+        place: InboxPath { inbox: "i".repeat(64), path },
         first_seen: at,
         updated: at,
         document: Some(document),
@@ -155,7 +156,7 @@ fn makes_a_good_message(row: &Delivery) {
 fn fits_a_row(mut row: Delivery) {
     let (at, words, filing) = (Timestamp::MAX, "w".repeat(2000), Filing { to: Some(row.place.clone()), filed: None });
     let message = message(Some("l".repeat(1400)));
-    let reason = Reason { code: "redox-400".into(), what: words.clone(), todo: "t".repeat(250), maybe_sent: true };
+    let reason = Reason { code: "redox-400".into(), summary: words.clone(), remedy: "t".repeat(250), maybe_sent: true };
     let answer = Answer { status: 200, headers: vec![("h".into(), "v".repeat(600))], ids: vec!["i".repeat(200); 3] };
     let upload = message.upload.clone();
     for stage in [

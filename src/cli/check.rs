@@ -7,7 +7,7 @@ use crate::{
     config::{Config, Inbox},
     filing,
     inbox::Roster,
-    mount,
+    platform::filesystem,
     redox::{Client, Failure},
 };
 
@@ -17,7 +17,7 @@ const SKEW: i64 = 10;
 /// One line of the report.
 enum Line {
     Good(String),
-    Bad { what: String, mend: String },
+    Bad { summary: String, mend: String },
 }
 
 /// Prints the report. Gives back the exit code.
@@ -25,7 +25,7 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => {
-            return Ok(print(&[Line::Bad { what: error.to_string(), mend: "Mend it, then check again.".into() }]));
+            return Ok(print(&[Line::Bad { summary: error.to_string(), mend: "Mend it, then check again.".into() }]));
         }
     };
     let mut lines = vec![Line::Good(format!("configuration: {}", path.display()))];
@@ -42,9 +42,9 @@ fn print(lines: &[Line]) -> u8 {
     let mut code = DONE;
     for line in lines {
         match line {
-            Line::Good(what) => println!("ok    {what}"),
-            Line::Bad { what, mend } => {
-                println!("FAIL  {what}\n      {mend}");
+            Line::Good(summary) => println!("ok    {summary}"),
+            Line::Bad { summary, mend } => {
+                println!("FAIL  {summary}\n      {mend}");
                 code = COULD_NOT_WORK;
             }
         }
@@ -59,14 +59,14 @@ fn print(lines: &[Line]) -> u8 {
 fn folders(inbox: &Inbox) -> Vec<Line> {
     let mut lines = Vec::new();
     for (role, folder) in [("inbox", &inbox.path), ("done", &inbox.done), ("failed", &inbox.failed)] {
-        let what = format!("{}: {role} folder {}", inbox.name, folder.display());
+        let summary = format!("{}: {role} folder {}", inbox.name, folder.display());
         // `run` makes done and failed; an inbox that is missing may be a share that is not mounted.
         if role != "inbox" && !folder.exists() {
             filing::create_root(folder).ok();
         }
         lines.push(match filing::probe(folder) {
-            Ok(()) => Line::Good(format!("{what}: a file can be written, renamed and removed")),
-            Err(error) => Line::Bad { what: format!("{what}: {error}"), mend: mend(&error, role) },
+            Ok(()) => Line::Good(format!("{summary}: a file can be written, renamed and removed")),
+            Err(error) => Line::Bad { summary: format!("{summary}: {error}"), mend: mend(&error, role) },
         });
     }
     lines
@@ -85,11 +85,11 @@ fn mend(error: &io::Error, role: &str) -> String {
 
 fn roster(inbox: &Inbox) -> Option<Line> {
     let path = inbox.roster.as_ref()?;
-    let what = format!("{}: roster {}", inbox.name, path.display());
+    let summary = format!("{}: roster {}", inbox.name, path.display());
     Some(match Roster::read(path) {
-        Ok(roster) => Line::Good(format!("{what}: {} patients", roster.size())),
+        Ok(roster) => Line::Good(format!("{summary}: {} patients", roster.size())),
         Err(error) => Line::Bad {
-            what: format!("{what}: {error}"),
+            summary: format!("{summary}: {error}"),
             mend: "Have the list exported again as CSV in UTF-8. Nothing of this inbox is sent before it is right."
                 .into(),
         },
@@ -98,18 +98,18 @@ fn roster(inbox: &Inbox) -> Option<Line> {
 
 /// The ledger itself is not opened: a running daemon has it.
 fn ledger(path: &Path) -> Line {
-    let what = format!("ledger: {}", path.display());
+    let summary = format!("ledger: {}", path.display());
     let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let examined = File::open(nearest).and_then(|folder| mount::share(&folder));
+    let examined = File::open(nearest).and_then(|folder| filesystem::network_filesystem(&folder));
     match (examined, if nearest == path { Ok(()) } else { filing::probe(nearest) }) {
-        (Ok(None), Ok(())) => Line::Good(format!("{what}: on a filesystem of this machine")),
+        (Ok(None), Ok(())) => Line::Good(format!("{summary}: on a filesystem of this machine")),
         (Ok(Some(share)), _) => Line::Bad {
-            what: format!("{what}: on a share ({share})"),
+            summary: format!("{summary}: on a share ({share})"),
             mend: "Put ledger.path on a disk of this machine: on a share a record can be lost after it was confirmed."
                 .into(),
         },
         (Err(error), _) | (_, Err(error)) => {
-            Line::Bad { what: format!("{what}: {error}"), mend: mend(&error, "ledger") }
+            Line::Bad { summary: format!("{summary}: {error}"), mend: mend(&error, "ledger") }
         }
     }
 }
@@ -120,7 +120,7 @@ async fn redox(config: &Config) -> Vec<Line> {
         Ok(client) => client,
         Err(error) => {
             let mend = "Mend that, or make a new key with: chartdrop keygen".into();
-            return vec![Line::Bad { what: format!("{key}: {error}"), mend }];
+            return vec![Line::Bad { summary: format!("{key}: {error}"), mend }];
         }
     };
     let mut lines = vec![Line::Good(format!("{key}: {}", config.redox.algorithm))];
@@ -130,7 +130,7 @@ async fn redox(config: &Config) -> Vec<Line> {
             lines.push(Line::Good(format!("token: {host} gave one for {} seconds", token.expires_in.as_secs())));
             lines.push(match token.skew {
                 Some(skew) if skew.abs() > SKEW => Line::Bad {
-                    what: format!("clock: {skew} seconds off Redox's"),
+                    summary: format!("clock: {skew} seconds off Redox's"),
                     mend: "Let the machine keep its time from the network: timedatectl set-ntp true".into(),
                 },
                 Some(skew) => Line::Good(format!("clock: {skew} seconds off Redox's")),
@@ -138,14 +138,14 @@ async fn redox(config: &Config) -> Vec<Line> {
             });
         }
         Err(failure) => {
-            let (what, mend) = match failure {
-                Failure::Stop { what, todo, .. } | Failure::Rejected { what, todo, .. } => (what, todo),
+            let (summary, mend) = match failure {
+                Failure::Stop { summary, remedy, .. } | Failure::Rejected { summary, remedy, .. } => (summary, remedy),
                 other => (
                     other.to_string(),
                     "Check the connection to the internet, base_url, and that no firewall is in between.".into(),
                 ),
             };
-            lines.push(Line::Bad { what: format!("token: {what}"), mend });
+            lines.push(Line::Bad { summary: format!("token: {summary}"), mend });
         }
     }
     lines

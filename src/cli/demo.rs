@@ -220,10 +220,10 @@ fn words(note: &Path, folder: &str) -> anyhow::Result<String> {
         let receipt: receipt::Receipt = serde_json::from_str(&text)?;
         return Ok(receipt.note);
     }
-    let what =
+    let summary =
         text.lines().skip_while(|line| *line != "What happened").skip(1).take_while(|line| line.starts_with(' '));
-    let what: Vec<_> = what.flat_map(str::split_whitespace).collect();
-    Ok(format!("{}\n      What to do stands in the note beside it.", what.join(" ")))
+    let summary: Vec<_> = summary.flat_map(str::split_whitespace).collect();
+    Ok(format!("{}\n      What to do stands in the note beside it.", summary.join(" ")))
 }
 
 fn notes(folder: &Path, ending: &str) -> std::io::Result<Vec<PathBuf>> {

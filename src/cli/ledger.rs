@@ -12,8 +12,8 @@ use super::DONE;
 use crate::{
     config::Config,
     delivery::operator,
-    document::DeliveryId,
     ledger::{Delivery, Ledger, Query, SledLedger, Stage},
+    model::document::DeliveryId,
 };
 
 /// What `status` and `history` are told.
@@ -79,7 +79,7 @@ impl View {
             Stage::Unknown(unknown) if unknown.due.is_none() => ("held", unknown.why.clone()),
             Stage::Unknown(unknown) => ("unknown", unknown.why.clone()),
             Stage::Accepted(_) => ("accepted", String::new()),
-            Stage::Rejected(rejected) => ("rejected", rejected.reason.what.clone()),
+            Stage::Rejected(rejected) => ("rejected", rejected.reason.summary.clone()),
         };
         Self {
             id: row.id().to_string(),
@@ -152,7 +152,7 @@ pub async fn show(config: &Path, args: ShowArgs) -> anyhow::Result<u8> {
         println!("    for the patient {}", row.key.patient);
     }
     if let Stage::Rejected(rejected) = &row.stage {
-        println!("    {}", rejected.reason.todo);
+        println!("    {}", rejected.reason.remedy);
     }
     Ok(DONE)
 }

@@ -14,7 +14,7 @@ use tracing::{error, info};
 use super::{COULD_NOT_WORK, DONE, NOT_ALL};
 use crate::{
     config::{Config, units},
-    delivery::{self, Engine, Mode, Summary},
+    delivery::{Engine, Mode, Summary},
     filing,
     ledger::{Ledger, Query},
     redox::Client,
@@ -47,7 +47,7 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
     }
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
-    let (ledger, rebuilt_at) = match delivery::open_ledger(&config).await {
+    let (ledger, rebuilt_at) = match crate::audit::open_ledger(&config).await {
         Ok(opened) => opened,
         // A full disk, a share that is not mounted yet: systemd is to try again, which it does not after COULD_NOT_WORK.
         Err(failed) if failed.may_pass() && !args.once => {
@@ -161,7 +161,7 @@ fn report(summary: &Summary, engine: &Engine) -> u8 {
     }
     match engine.trouble() {
         Some(trouble) if trouble.stopped => {
-            println!("{}\nNothing is lost. {}", trouble.what, trouble.todo);
+            println!("{}\nNothing is lost. {}", trouble.summary, trouble.remedy);
             COULD_NOT_WORK
         }
         _ if !summary.unreadable.is_empty() => COULD_NOT_WORK,

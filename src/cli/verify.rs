@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::{ToSpan, Zoned, civil::Date};
 
 use super::{DONE, NOT_ALL, ledger};
-use crate::delivery::verify::{Count, Report, verify};
+use crate::audit::verify::{Count, Report, verify};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
@@ -90,6 +90,6 @@ fn words(report: &Report, rehashed: bool) {
         n => println!("This does not add up ({n}):"),
     }
     for finding in &report.findings {
-        println!("\n{}\n    {}", finding.file.display(), finding.what);
+        println!("\n{}\n    {}", finding.file.display(), finding.summary);
     }
 }

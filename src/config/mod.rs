@@ -17,7 +17,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::{
-    document::{Coding, Destination},
+    model::document::{Coding, Destination},
     redox::Settings,
 };
 

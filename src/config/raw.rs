@@ -15,7 +15,7 @@ use super::{
     units::{ByteSize, Duration},
 };
 use crate::{
-    document::{Coding, Destination},
+    model::document::{Coding, Destination},
     redox::{Algorithm, Environment, Settings, UploadBody},
 };
 

@@ -32,9 +32,9 @@ pub struct Trouble {
     /// Whether a person must mend it (credentials, address), or time alone does (too many requests).
     pub stopped: bool,
     /// What happened.
-    pub what: String,
+    pub summary: String,
     /// What to do.
-    pub todo: String,
+    pub remedy: String,
 }
 
 /// Leave to send one delivery's requests; while the channel is closed only one is out.
@@ -78,16 +78,16 @@ impl Channel {
     }
 
     /// Everybody waits: Redox asked for it. Gives back until when, and whether this is news.
-    pub fn back_off(&self, now: Instant, wait: Duration, what: String) -> (Instant, bool) {
-        let todo = "Nothing: chartdrop goes on by itself when the time is over.".to_owned();
-        self.close(now + wait, Trouble { stopped: false, what, todo })
+    pub fn back_off(&self, now: Instant, wait: Duration, summary: String) -> (Instant, bool) {
+        let remedy = "Nothing: chartdrop goes on by itself when the time is over.".to_owned();
+        self.close(now + wait, Trouble { stopped: false, summary, remedy })
     }
 
     /// A person must mend something. Gives back when the next probe is, and whether this is news.
-    pub fn stop(&self, now: Instant, what: String, todo: String) -> (Instant, bool) {
+    pub fn stop(&self, now: Instant, summary: String, remedy: String) -> (Instant, bool) {
         let times = self.with(|closed| closed.as_ref().map_or(0, |closed| closed.times));
         let wait = FIRST_PROBE.saturating_mul(2_u32.saturating_pow(times)).min(LAST_PROBE);
-        self.close(now + wait, Trouble { stopped: true, what, todo })
+        self.close(now + wait, Trouble { stopped: true, summary, remedy })
     }
 
     fn close(&self, until: Instant, trouble: Trouble) -> (Instant, bool) {

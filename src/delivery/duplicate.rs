@@ -10,18 +10,18 @@ use tracing::info;
 
 use super::{
     DeliveryError, Engine,
-    attend::{Item, Outcome, SOON, Waiting, wait},
     steps::blocking,
+    worker::{Item, Outcome, SOON, Waiting, wait},
 };
 use crate::{
     config::Inbox,
-    effect,
     filing::{
         self, FilingError, Found, Note,
         receipt::{Receipt, Status},
     },
     ledger::{Accepted, Delivery, Stage, Twin},
-    place::Place,
+    model::path::InboxPath,
+    platform::effect,
 };
 
 impl Engine {
@@ -31,7 +31,7 @@ impl Engine {
         let Some(note) = note(&row, accepted) else {
             return Err(DeliveryError::Broken("a duplicate without its document"));
         };
-        let from = Place { inbox: item.inbox.name.clone(), path: item.found.document.clone() };
+        let from = InboxPath { inbox: item.inbox.name.clone(), path: item.found.document.clone() };
         let to = match &accepted.twin {
             Some(twin) if twin.from == from => twin.to.clone(),
             // Another one's move is not over: `finish_filing` comes back to it.

@@ -3,23 +3,21 @@
 //! The only room that knows the inbox, Redox, the ledger and filing. One function decides (`attend.rs`), the steps are
 //! in `steps.rs`; `dispatch.rs` feeds them from the inboxes.
 
-// Effects only through `effect.rs`.
+// Effects only through `platform/effect.rs`.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod alarm;
-mod attend;
 mod channel;
-mod dispatch;
-mod doubt;
 mod duplicate;
+mod filing_recovery;
 pub mod operator;
-mod rebuild;
-mod recover;
 mod retry;
+mod scheduler;
 mod steps;
 #[cfg(test)]
 mod tests;
-pub mod verify;
+mod unsettled;
+mod worker;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -29,19 +27,18 @@ use std::{
 
 use jiff::Timestamp;
 
-use attend::Item;
 use channel::Channel;
 pub use channel::Trouble;
-pub use dispatch::{Mode, Summary};
-use doubt::Doubts;
-pub use rebuild::open_ledger;
+pub use scheduler::{Mode, Summary};
+use unsettled::Unsettled;
+use worker::Item;
 
 use crate::{
     config::Config,
-    document::{DeliveryId, Destination},
-    inbox::Vetting,
+    inbox::PatientChecks,
     ledger::{Ledger, LedgerError},
-    pulse::Pulse,
+    model::document::{DeliveryId, Destination},
+    platform::heartbeat::Heartbeat,
     redox::Client,
 };
 
@@ -78,7 +75,7 @@ pub struct Engine {
     ledger: Arc<dyn Ledger>,
     client: Client,
     /// What speaks for or against a patient, over all inboxes.
-    vetting: Arc<Vetting>,
+    vetting: Arc<PatientChecks>,
     /// One for each destination: what is wrong with one must not stop the others.
     channels: BTreeMap<Destination, Channel>,
     /// Deliveries that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
@@ -88,9 +85,9 @@ pub struct Engine {
     /// A move failed: its document may lie where no scan sees it, half filed, so that `recover.rs` must look.
     half_filed: AtomicBool,
     /// Documents that may have arrived.
-    doubts: Doubts,
+    doubts: Unsettled,
     /// A sign of life of what looks into each inbox.
-    pulses: BTreeMap<String, Pulse>,
+    pulses: BTreeMap<String, Heartbeat>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
 }
@@ -110,10 +107,10 @@ impl Drop for Claim<'_> {
 impl Engine {
     /// Puts the parts together. `rebuilt_at`: when the ledger was built again, if it ever was.
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
-        let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Pulse::default())).collect();
+        let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Heartbeat::default())).collect();
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
         Self {
-            vetting: Arc::new(Vetting::new(&config.inboxes)),
+            vetting: Arc::new(PatientChecks::new(&config.inboxes)),
             config,
             ledger,
             client,
@@ -121,7 +118,7 @@ impl Engine {
             busy: Mutex::default(),
             jammed: Mutex::default(),
             half_filed: AtomicBool::new(false),
-            doubts: Doubts::default(),
+            doubts: Unsettled::default(),
             pulses,
             rebuilt_at,
         }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 
 use super::{
     age,
-    recover::{LONG_GONE, folder_stands},
+    filing_recovery::{LONG_GONE, folder_stands},
 };
 use crate::{
     config::Config,
-    effect,
     filing::{self, Beside, Found},
     ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Reason, Rejected, Stage, Unknown},
-    message::Message,
+    model::message::Message,
+    platform::effect,
 };
 
 /// Why a decision could not be carried out. Nothing was changed.
@@ -81,8 +81,8 @@ pub async fn release(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Res
     if row.filing().is_none() && !lies_in_its_inbox(config, &row)? {
         let reason = Reason {
             code: "taken-away".into(),
-            what: "It was taken out of the inbox before it was known whether it had arrived.".into(),
-            todo: "Look into the patient's chart before you drop it again.".into(),
+            summary: "It was taken out of the inbox before it was known whether it had arrived.".into(),
+            remedy: "Look into the patient's chart before you drop it again.".into(),
             maybe_sent: row.sends > 0,
         };
         let filing = Filing { to: None, filed: Some(now) };

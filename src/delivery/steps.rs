@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     DeliveryError, Engine, after, age,
-    attend::{HELD, Item, Outcome, Step, Waiting, wait},
     channel::Pass,
+    worker::{HELD, Item, Outcome, Step, Waiting, wait},
 };
 use crate::{
     config::OnUnknown,
@@ -23,8 +23,8 @@ use crate::{
     },
     inbox::Ready,
     ledger::{Accepted, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
-    message::{Answer, Message, Upload},
-    place::Place,
+    model::message::{Answer, Message, Upload},
+    model::path::InboxPath,
     redox::{self, Failure},
 };
 
@@ -98,7 +98,7 @@ impl Engine {
         let patient = item.ready.map(|ready| ready.document.patient.clone());
         blocking(move || {
             candidate.still_stands(&inbox.path)
-                && patient.is_some_and(|patient| vetting.vet(&inbox, &candidate.path, &patient).is_ok())
+                && patient.is_some_and(|patient| vetting.check(&inbox, &candidate.path, &patient).is_ok())
         })
     }
 
@@ -217,17 +217,17 @@ impl Engine {
             }
             Failure::Later { why, sent, retry_after } => self.later(row, queued, why, sent, retry_after).await,
             Failure::Unknown { why } => self.later(row, queued, why, false, None).await,
-            Failure::Rejected { code, what, todo } => {
+            Failure::Rejected { code, summary, remedy } => {
                 self.heard(item);
                 let maybe_sent = row.uncertain > 0;
-                self.reject(row, Reason { code, what, todo, maybe_sent }, queued.upload).await
+                self.reject(row, Reason { code, summary, remedy, maybe_sent }, queued.upload).await
             }
             Failure::TooLarge => {
                 self.heard(item);
                 let reason = Reason {
                     code: "too-large".into(),
-                    what: "Redox does not take a document of this size.".into(),
-                    todo: "Scan it with a lower resolution, or split it into parts, and drop those into the patient's folder in the inbox.".into(),
+                    summary: "Redox does not take a document of this size.".into(),
+                    remedy: "Scan it with a lower resolution, or split it into parts, and drop those into the patient's folder in the inbox.".into(),
                     maybe_sent: row.uncertain > 0,
                 };
                 self.reject(row, reason, None).await
@@ -241,13 +241,13 @@ impl Engine {
                 }
                 self.wait_for_channel(row, Queued { due: after(now, wait), why, ..queued }, until).await
             }
-            Failure::Stop { what, todo, .. } => {
-                let (until, news) = self.channel(item).stop(Instant::now(), what.clone(), todo);
+            Failure::Stop { summary, remedy, .. } => {
+                let (until, news) = self.channel(item).stop(Instant::now(), summary.clone(), remedy);
                 if news {
                     error!("nothing is sent for now: {words}");
                 }
                 // The channel's pause ends with the program: what was mended meanwhile is tried at once.
-                self.wait_for_channel(row, Queued { due: now, why: what, ..queued }, until).await
+                self.wait_for_channel(row, Queued { due: now, why: summary, ..queued }, until).await
             }
         }
     }
@@ -271,8 +271,8 @@ impl Engine {
         if age(queued.since, now) >= self.config.delivery.give_up_after {
             let reason = Reason {
                 code: "gave-up".into(),
-                what: format!("Redox could not be reached, or did not take the document, for a long time. The last try: {why}"),
-                todo: "Ask the person who looks after chartdrop whether the connection works again, then move the document (and its sidecar) back into the patient's folder in the inbox.".into(),
+                summary: format!("Redox could not be reached, or did not take the document, for a long time. The last try: {why}"),
+                remedy: "Ask the person who looks after chartdrop whether the connection works again, then move the document (and its sidecar) back into the patient's folder in the inbox.".into(),
                 maybe_sent: uncertain > 0,
             };
             return self.reject(row, reason, queued.upload).await;
@@ -387,10 +387,10 @@ impl Engine {
     }
 
     /// The free place for a finished document; `None` for one that is not finished.
-    fn planned(&self, row: &Delivery, item: &Item<'_>) -> Result<Option<Place>, FilingError> {
+    fn planned(&self, row: &Delivery, item: &Item<'_>) -> Result<Option<InboxPath>, FilingError> {
         let Some(note) = note(row) else { return Ok(None) };
         let path = filing::plan(&folder(row, item), &row.place.path, &item.found, &note)?;
-        Ok(Some(Place { inbox: item.inbox.name.clone(), path }))
+        Ok(Some(InboxPath { inbox: item.inbox.name.clone(), path }))
     }
 
     /// A document stays where it is for now. One alarm an incident, however many documents wait for its end.

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::{
-    document::{Destination, Key, Sha256},
     ledger::{Delivery, Stage},
-    message::{Message, Upload},
-    place::{Place, RelPath},
+    model::document::{Destination, Key, Sha256},
+    model::message::{Message, Upload},
+    model::path::{InboxPath, RelPath},
     redox::{build, documents, whole},
 };
 
@@ -35,7 +35,7 @@ proptest! {
         let row = Delivery {
             key: Key { destination: Destination("Staging/x".into()), patient: "a|b".into(), sha256: Sha256([3; 32]) },
             revision: 2,
-            place: Place { inbox: "i".into(), path },
+            place: InboxPath { inbox: "i".into(), path },
             first_seen,
             updated: timestamp,
             document: Some(document),

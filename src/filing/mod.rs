@@ -2,7 +2,7 @@
 //!
 //! Filing decides nothing: the ledger has said *accepted* or *rejected* before anything here is called.
 
-// Effects only through `effect.rs`.
+// Effects only through `platform/effect.rs`.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod moves;
@@ -24,7 +24,7 @@ pub use moves::{FileId, create_root, id_of, is_temporary};
 pub use names::note as note_of;
 use receipt::Receipt;
 
-use crate::{document::Sha256, effect, place::RelPath};
+use crate::{model::document::Sha256, model::path::RelPath, platform::effect};
 
 /// Why a file could not be filed. It stays where it is, and filing is tried again; nothing is sent again.
 #[derive(Debug, thiserror::Error)]

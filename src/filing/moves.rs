@@ -10,7 +10,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use crate::effect;
+use crate::platform::effect;
 
 /// Which file a name led to, and in which state: device, inode, size, and modification time in nanoseconds.
 ///

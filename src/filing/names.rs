@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::{effect, place::RelPath};
+use crate::{model::path::RelPath, platform::effect};
 
 /// The longest name that Linux filesystems take, in bytes (NAME_MAX).
 const NAME_MAX: usize = 255;

@@ -13,7 +13,7 @@ use super::{
     reason::{self, Record},
     receipt::Receipt,
 };
-use crate::{effect, place::RelPath};
+use crate::{model::path::RelPath, platform::effect};
 
 /// A receipt or a reason, not yet read.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::Key,
     ledger::{Delivery, Rejected},
+    model::document::Key,
 };
 
 /// What a reason's name adds to its document's.
@@ -58,9 +58,9 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
     };
     let mut text = format!("{heading}\n");
     for (title, words) in [
-        ("What happened", reason.what.as_str()),
+        ("What happened", reason.summary.as_str()),
         ("Is anything lost?", "No. The document lies next to this note, unchanged."),
-        ("What to do", reason.todo.as_str()),
+        ("What to do", reason.remedy.as_str()),
         ("Is it safe to try again?", again),
         ("Who can help", "The person who looks after chartdrop. Show them this note, or tell them these two lines:"),
     ] {
@@ -105,14 +105,14 @@ fn wrapped(words: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        document::{Destination, Sha256},
         ledger::{Filing, Reason, Stage},
-        place::{Place, RelPath},
+        model::document::{Destination, Sha256},
+        model::path::{InboxPath, RelPath},
     };
 
     fn rejected(maybe_sent: bool) -> (Delivery, Rejected) {
         let reason =
-            Reason { code: "cut-off".into(), what: "word ".repeat(40), todo: "Scan it again.".into(), maybe_sent };
+            Reason { code: "cut-off".into(), summary: "word ".repeat(40), remedy: "Scan it again.".into(), maybe_sent };
         let rejected = Rejected { at: Timestamp::UNIX_EPOCH, reason, upload: None, filing: Filing::default() };
         let path = RelPath::new("1001/scan.pdf".as_ref()).unwrap();
         let row = Delivery {
@@ -122,7 +122,7 @@ mod tests {
                 sha256: Sha256([7; 32]),
             },
             revision: 1,
-            place: Place { inbox: "front-desk".into(), path },
+            place: InboxPath { inbox: "front-desk".into(), path },
             first_seen: Timestamp::UNIX_EPOCH,
             updated: Timestamp::UNIX_EPOCH,
             document: None,

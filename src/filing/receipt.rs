@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    document::{DeliveryId, Document, Key},
     ledger::{Accepted, Delivery},
-    message::Answer,
+    model::document::{DeliveryId, Document, Key},
+    model::message::Answer,
 };
 
 /// What a receipt's name adds to its document's.

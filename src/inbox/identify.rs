@@ -11,20 +11,23 @@ use std::{
 use aws_lc_rs::digest;
 
 use super::{
-    beneath::{Root, Stamp},
     content::{self, Inspection},
-    lease::has_writer,
-    patient,
-    refusal::{Refusal, size_words},
+    dir::InboxDir,
+    open_writers::has_writer,
+    patient::{
+        self,
+        checks::{PatientChecks, PatientObjection},
+    },
     scan::{Kind, Pairing},
     settle::Candidate,
     sidecar::{self, Sidecar},
-    vetting::{Doubt, Vetting},
 };
 use crate::{
     config::{Inbox, SidecarRule},
-    document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
-    effect,
+    model::document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
+    model::file_state::FileState,
+    model::problem::{Problem, size_words},
+    platform::effect,
 };
 
 /// Names up to here leave room for `.receipt.json` and ` (2)` within a filesystem's 255 bytes.
@@ -49,7 +52,7 @@ pub enum Identified {
         pause: Duration,
     },
     /// Never, as it is.
-    Refused(Refusal),
+    Refused(Problem),
 }
 
 /// A document, and the very file it was read from.
@@ -71,34 +74,34 @@ pub struct Rules<'a> {
     /// The largest file that is sent, in bytes.
     pub size_limit: u64,
     /// What is known of patients besides.
-    pub vetting: &'a Vetting,
+    pub vetting: &'a PatientChecks,
 }
 
 /// Why identification stopped.
 enum Stop {
-    Refused(Refusal),
+    Refused(Problem),
     NotYet(&'static str),
     /// Waited for as long as the inbox says, then refused.
-    Incomplete(&'static str, Refusal),
+    Incomplete(&'static str, Problem),
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
+impl From<Problem> for Stop {
+    fn from(refusal: Problem) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Doubt> for Stop {
-    fn from(doubt: Doubt) -> Self {
+impl From<PatientObjection> for Stop {
+    fn from(doubt: PatientObjection) -> Self {
         match doubt {
-            Doubt::NotYet(why) => Self::NotYet(why),
-            Doubt::Refused(refusal) => Self::Refused(refusal),
+            PatientObjection::NotYet(why) => Self::NotYet(why),
+            PatientObjection::Refused(refusal) => Self::Refused(refusal),
         }
     }
 }
 
 /// Identifies a candidate. Blocking: reads the whole file once.
-pub fn identify(root: &Root, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
+pub fn identify(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
     let pause = rules.inbox.settle.max(Duration::from_millis(500));
     match examine(root, rules, candidate) {
         Ok(ready) => Identified::Ready(Box::new(ready)),
@@ -114,12 +117,12 @@ pub fn identify(root: &Root, rules: Rules<'_>, candidate: &Candidate, now: Insta
     }
 }
 
-fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready, Stop> {
+fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready, Stop> {
     let name = plain_name(candidate)?;
     plain_kind(candidate.kind)?;
     let size = candidate.stamp().size;
     if size > rules.size_limit {
-        return Err(Refusal::new(
+        return Err(Problem::new(
             "too-large",
             format!("The document has {}, and at most {} may be sent.", size_words(size), size_words(rules.size_limit)),
             "Scan it with a lower resolution or in black and white, or split it into parts, and drop those.",
@@ -129,7 +132,7 @@ fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready
     let patient = patient_of(root, rules, candidate)?;
     let sidecar = sidecar_of(root, rules, candidate)?;
     let patient = sidecar.confirm(patient)?;
-    rules.vetting.vet(rules.inbox, &candidate.path, &patient)?;
+    rules.vetting.check(rules.inbox, &candidate.path, &patient)?;
     let metadata = sidecar.metadata(&rules.inbox.document_type, rules.types)?;
 
     let file = root.file(&candidate.path).map_err(later)?;
@@ -148,17 +151,17 @@ fn examine(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready
 }
 
 /// A name that can stand in a message and that leaves room for its receipt's.
-fn plain_name(candidate: &Candidate) -> Result<String, Refusal> {
+fn plain_name(candidate: &Candidate) -> Result<String, Problem> {
     let rename = "Give the document a plain, short name, and move it back into the patient's folder in the inbox.";
     let name = candidate.path.file_name();
     match name.to_str() {
-        None => Err(Refusal::new("bad-name", "The document's name holds characters that cannot be read.", rename)),
-        Some(text) if text.chars().any(char::is_control) => Err(Refusal::new(
+        None => Err(Problem::new("bad-name", "The document's name holds characters that cannot be read.", rename)),
+        Some(text) if text.chars().any(char::is_control) => Err(Problem::new(
             "bad-name",
             "The document's name holds a line break or another invisible character.",
             rename,
         )),
-        Some(_) if name.len() > NAME_LIMIT || candidate.path.to_string().len() > PATH_LIMIT => Err(Refusal::new(
+        Some(_) if name.len() > NAME_LIMIT || candidate.path.to_string().len() > PATH_LIMIT => Err(Problem::new(
             "bad-name",
             "The document's name, or the names of the folders it lies in, are too long.",
             rename,
@@ -167,8 +170,8 @@ fn plain_name(candidate: &Candidate) -> Result<String, Refusal> {
     }
 }
 
-fn plain_kind(kind: Kind) -> Result<(), Refusal> {
-    let (what, todo) = match kind {
+fn plain_kind(kind: Kind) -> Result<(), Problem> {
+    let (summary, remedy) = match kind {
         Kind::Regular => return Ok(()),
         Kind::SymbolicLink => (
             "This is not a document but a link to one (a shortcut), and links are not followed: they can lead to anything.",
@@ -183,26 +186,26 @@ fn plain_kind(kind: Kind) -> Result<(), Refusal> {
             "Move its documents up, into the patient's folder in the inbox.",
         ),
     };
-    Err(Refusal::new("not-a-file", what, todo))
+    Err(Problem::new("not-a-file", summary, remedy))
 }
 
-fn patient_of(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Patient, Stop> {
+fn patient_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<Patient, Stop> {
     if let Some(misnamed) = &candidate.misnamed {
-        return Err(patient::misnamed(misnamed.file_name()).into());
+        return Err(patient::folder::misnamed(misnamed.file_name()).into());
     }
-    patient::of_folder(root, &candidate.path, rules.inbox.patient.as_ref()).map_err(|failure| match failure {
-        patient::Failure::Refused(refusal) => Stop::Refused(refusal),
-        patient::Failure::Busy(error) => later(error),
+    patient::folder::of_folder(root, &candidate.path, rules.inbox.patient.as_ref()).map_err(|failure| match failure {
+        patient::folder::Failure::Refused(refusal) => Stop::Refused(refusal),
+        patient::folder::Failure::Busy(error) => later(error),
     })
 }
 
-fn sidecar_of(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Sidecar, Stop> {
+fn sidecar_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<Sidecar, Stop> {
     match &candidate.pairing {
         Pairing::With(rel) => {
             let bytes = match root.read_small(rel, sidecar::FILE_LIMIT) {
                 Ok(bytes) => bytes,
                 Err(error) if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput) => {
-                    return Err(Refusal::new(
+                    return Err(Problem::new(
                         "sidecar-unreadable",
                         "The document's sidecar is not a plain, short text file.",
                         "Mend the sidecar, then move it and the document back into the patient's folder in the inbox.",
@@ -216,14 +219,14 @@ fn sidecar_of(root: &Root, rules: Rules<'_>, candidate: &Candidate) -> Result<Si
         }
         Pairing::Alone if rules.inbox.sidecar == SidecarRule::Required => Err(Stop::Incomplete(
             "its sidecar has not come yet",
-            Refusal::new(
+            Problem::new(
                 "sidecar-missing",
                 "In this inbox every document needs a sidecar (a small text file that describes it), and none came.",
                 "Write one, and move both into the patient's folder in the inbox.",
             ),
         )),
         Pairing::Alone => Ok(Sidecar::default()),
-        Pairing::Ambiguous => Err(Refusal::new(
+        Pairing::Ambiguous => Err(Problem::new(
             "sidecar-ambiguous",
             "It is not clear which sidecar belongs to this document: there are two for it, or one for two documents.",
             "Name the sidecar after the whole document, for example scan.pdf.toml for scan.pdf, and move both back into the patient's folder in the inbox.",
@@ -241,27 +244,27 @@ fn inspect(file: &File, candidate: &Candidate) -> Result<content::Kind, Stop> {
         Inspection::Whole(kind) => return Ok(kind),
         Inspection::Empty => Stop::Incomplete(
             "it is still empty",
-            Refusal::new("empty", "The document is empty: it has no content at all.", retry),
+            Problem::new("empty", "The document is empty: it has no content at all.", retry),
         ),
         Inspection::CutOff { kind, detail } => Stop::Incomplete(
             "its end has not come yet",
-            Refusal::new(
+            Problem::new(
                 "cut-off",
                 format!("The {} is cut off: {detail}. The scan or the copy was probably interrupted.", kind.words()),
                 retry,
             ),
         ),
-        Inspection::Foreign { expected, found } => Stop::Refused(Refusal::new(
+        Inspection::Foreign { expected, found } => Stop::Refused(Problem::new(
             "wrong-content",
             format!("By its name this is a {}, but what is inside is {found}.", expected.words()),
             allowed,
         )),
-        Inspection::Forbidden { found } => Stop::Refused(Refusal::new(
+        Inspection::Forbidden { found } => Stop::Refused(Problem::new(
             "forbidden-content",
             format!("Files of this kind ({found}) are not sent."),
             allowed,
         )),
-        Inspection::Unknown => Stop::Refused(Refusal::new(
+        Inspection::Unknown => Stop::Refused(Problem::new(
             "unknown-content",
             "The document's name does not end in one of the known kinds (pdf, tif, jpg, png, rtf, txt, xml).",
             allowed,
@@ -291,16 +294,16 @@ fn digests(file: &File, size: u64) -> io::Result<(Sha256, Sha1)> {
 }
 
 fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
-    let now = Stamp::of(&effect::file_metadata(file).map_err(later)?);
+    let now = FileState::of(&effect::file_metadata(file).map_err(later)?);
     if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
 }
 
 /// The document, if it fits a ledger row.
-pub fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Refusal> {
+pub fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Problem> {
     let document = Document { file_name, patient, metadata, content };
     match serde_json::to_vec(&document) {
         Ok(json) if json.len() <= DOCUMENT_LIMIT => Ok(document),
-        _ => Err(Refusal::new(
+        _ => Err(Problem::new(
             "too-many-words",
             "What is said of the document and its patient (names, title, description, file name) is too long altogether.",
             "Shorten the description or the file's name, and move the document back into the patient's folder in the inbox.",

@@ -2,8 +2,8 @@
 
 use std::{fs::File, io, path::Path};
 
-use super::beneath::Stamp;
-use crate::{effect, mount};
+use crate::model::file_state::FileState;
+use crate::{platform::effect, platform::filesystem};
 
 /// The lock of an inbox's folder; it goes with the process.
 #[derive(Debug, Default)]
@@ -14,13 +14,13 @@ impl Lock {
     ///
     /// Not on a share: there locks are a matter of luck, and an open folder would keep it from being unmounted.
     pub fn hold(&mut self, root: &Path) -> io::Result<()> {
-        let stamp = Stamp::of(&effect::metadata(root)?);
+        let stamp = FileState::of(&effect::metadata(root)?);
         if self.0.as_ref().is_some_and(|(dev, ino, _)| (*dev, *ino) == (stamp.dev, stamp.ino)) {
             return Ok(());
         }
         self.0 = None;
         let folder = effect::open(root)?;
-        if mount::share(&folder)?.is_some() {
+        if filesystem::network_filesystem(&folder)?.is_some() {
             return Ok(());
         }
         match effect::try_lock(&folder) {

@@ -12,10 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::beneath::Stamp;
+use crate::model::file_state::FileState;
 use crate::{
-    effect,
-    place::{Folded, RelPath},
+    model::path::{Folded, RelPath},
+    platform::effect,
 };
 
 /// What a patient folder's own file is called.
@@ -48,7 +48,7 @@ pub struct Entry {
     /// What kind of file.
     pub kind: Kind,
     /// Its state.
-    pub stamp: Stamp,
+    pub stamp: FileState,
     /// The device of the folder it lies in.
     pub device: u64,
 }
@@ -164,7 +164,7 @@ pub fn scan(root: &Path, alive: impl Fn()) -> io::Result<Listing> {
                     folders.push((path, depth + 1, metadata.dev()));
                 }
             } else if !is_litter && let Some(rel) = path.strip_prefix(root).ok().and_then(RelPath::new) {
-                listing.entries.insert(rel, Entry { kind: kind(&metadata), stamp: Stamp::of(&metadata), device });
+                listing.entries.insert(rel, Entry { kind: kind(&metadata), stamp: FileState::of(&metadata), device });
             }
         }
     }
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     fn listing(names: &[&str]) -> Listing {
-        let stamp = Stamp { dev: 0, ino: 0, size: 1, mtime: 0, ctime: 0 };
+        let stamp = FileState { dev: 0, ino: 0, size: 1, mtime: 0, ctime: 0 };
         let entry = Entry { kind: Kind::Regular, stamp, device: 0 };
         let entries = names.iter().map(|name| (RelPath::new(Path::new(name)).unwrap(), entry)).collect();
         Listing { entries, ..Listing::default() }

@@ -8,11 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    beneath::Stamp,
-    scan::{Kind, Listing, PATIENT_FILE, Pairing, sidecar_names},
-};
-use crate::{effect, place::RelPath};
+use super::scan::{Kind, Listing, PATIENT_FILE, Pairing, sidecar_names};
+use crate::model::file_state::FileState;
+use crate::{model::path::RelPath, platform::effect};
 
 /// How soon a folder that could not be read whole is looked at again.
 const UNREAD_AGAIN: Duration = Duration::from_secs(1);
@@ -31,7 +29,7 @@ pub struct Candidate {
     /// Since when document, sidecar and `patient.toml` have all been as they are.
     pub since: Instant,
     /// Exactly which states of them: the document first.
-    pub members: Vec<(RelPath, Stamp)>,
+    pub members: Vec<(RelPath, FileState)>,
     /// Names beside it at which nothing lay: a `patient.toml` or a sidecar there would say something else of it.
     pub absent: Vec<RelPath>,
     /// A file in one of its folders that is meant to be a `patient.toml` and is called otherwise.
@@ -40,12 +38,12 @@ pub struct Candidate {
 
 impl Candidate {
     /// The document's own state.
-    pub fn stamp(&self) -> Stamp {
+    pub fn stamp(&self) -> FileState {
         self.members[0].1
     }
 
     /// The state of a file that counts for it.
-    pub fn stamp_of(&self, member: &RelPath) -> Option<Stamp> {
+    pub fn stamp_of(&self, member: &RelPath) -> Option<FileState> {
         self.members.iter().find(|(name, _)| name == member).map(|(_, stamp)| *stamp)
     }
 
@@ -53,11 +51,11 @@ impl Candidate {
     /// nothing came that says more. What cannot be told counts as changed.
     pub fn still_stands(&self, root: &Path) -> bool {
         self.members.iter().all(|(rel, stamp)| {
-            effect::symlink_metadata(&root.join(rel.as_path())).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
+            effect::symlink_metadata(&root.join(rel.as_path())).is_ok_and(|metadata| FileState::of(&metadata) == *stamp)
         }) && self.absent.iter().all(|rel| match effect::symlink_metadata(&root.join(rel.as_path())) {
             Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
             // On a filesystem that does not tell capitals, a sidecar is found by its other names as well.
-            Ok(metadata) => self.members.iter().any(|(_, stamp)| *stamp == Stamp::of(&metadata)),
+            Ok(metadata) => self.members.iter().any(|(_, stamp)| *stamp == FileState::of(&metadata)),
         })
     }
 }
@@ -84,7 +82,7 @@ struct Out {
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    stamp: Stamp,
+    stamp: FileState,
     since: Instant,
 }
 
@@ -244,8 +242,11 @@ mod tests {
     }
 
     fn listing(files: &[(&str, u64)]) -> Listing {
-        let entry =
-            |size| Entry { kind: Kind::Regular, stamp: Stamp { dev: 1, ino: 1, size, mtime: 7, ctime: 7 }, device: 1 };
+        let entry = |size| Entry {
+            kind: Kind::Regular,
+            stamp: FileState { dev: 1, ino: 1, size, mtime: 7, ctime: 7 },
+            device: 1,
+        };
         let entries = files.iter().map(|(name, size)| (rel(name), entry(*size))).collect();
         Listing { entries, ..Listing::default() }
     }
@@ -366,7 +367,7 @@ mod tests {
         std::fs::hard_link(root.path().join("a/s.pdf.toml"), root.path().join("a/s.pdf.TOML")).unwrap();
         let member = |name: &str| {
             let metadata = std::fs::metadata(root.path().join(name)).unwrap();
-            (rel(name), Stamp::of(&metadata))
+            (rel(name), FileState::of(&metadata))
         };
         let candidate = Candidate {
             path: rel("a/s.pdf"),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::refusal::Refusal;
+use crate::model::problem::Problem;
 use crate::{
     config::{
         strict::{self, nearest, shown},
         units::{Date, Instant},
     },
-    document::{Author, Coding, DocStatus, Metadata, Patient},
+    model::document::{Author, Coding, DocStatus, Metadata, Patient},
 };
 
 /// A sidecar is a few lines.
@@ -70,13 +70,13 @@ impl<'de> Deserialize<'de> for Kind {
 }
 
 /// Parses a sidecar by its ending.
-pub fn parse(bytes: &[u8], is_json: bool) -> Result<Sidecar, Refusal> {
+pub fn parse(bytes: &[u8], is_json: bool) -> Result<Sidecar, Problem> {
     let parsed = if is_json { strict::json(bytes) } else { strict::toml(bytes) };
     parsed.map_err(|error| bad("sidecar-unreadable", &error.to_string()))
 }
 
-fn bad(code: &'static str, why: &str) -> Refusal {
-    Refusal::new(
+fn bad(code: &'static str, why: &str) -> Problem {
+    Problem::new(
         code,
         format!("The document's sidecar (the small text file that describes it) cannot be used: {why}."),
         "Mend the sidecar, then move it and the document back into the patient's folder in the inbox.",
@@ -85,13 +85,13 @@ fn bad(code: &'static str, why: &str) -> Refusal {
 
 impl Sidecar {
     /// Holds the sidecar's statement of the patient against the folder's, and adds what the folder did not say.
-    pub fn confirm(&self, mut patient: Patient) -> Result<Patient, Refusal> {
+    pub fn confirm(&self, mut patient: Patient) -> Result<Patient, Problem> {
         let Some(statement) = &self.patient else { return Ok(patient) };
-        let mismatch = |what: &str| {
-            Refusal::new(
+        let mismatch = |summary: &str| {
+            Problem::new(
                 "patient-mismatch",
                 format!(
-                    "The folder and the document's sidecar disagree on {what}, so the document may be another patient's. It was not sent to anybody."
+                    "The folder and the document's sidecar disagree on {summary}, so the document may be another patient's. It was not sent to anybody."
                 ),
                 "Find out whose document it is. If it is this patient's, mend the sidecar; if not, move document and sidecar to the right patient's folder in the inbox.",
             )
@@ -111,7 +111,7 @@ impl Sidecar {
     }
 
     /// What is said of the document, the inbox's default type filled in.
-    pub fn metadata(self, default_type: &Coding, types: &BTreeMap<String, Coding>) -> Result<Metadata, Refusal> {
+    pub fn metadata(self, default_type: &Coding, types: &BTreeMap<String, Coding>) -> Result<Metadata, Problem> {
         let kind = match self.kind {
             None => default_type.clone(),
             Some(Kind::Coding(coding)) => coding,
@@ -184,7 +184,7 @@ fn is_npi(npi: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Identifier;
+    use crate::model::document::Identifier;
 
     fn patient() -> Patient {
         let identifier = Identifier { system: "urn:x".into(), value: "0000000001".into(), kind: None };
@@ -197,7 +197,7 @@ mod tests {
         BTreeMap::from([("referral".into(), coding("57133-1")), ("unspecified".into(), coding("UNK"))])
     }
 
-    fn metadata(toml: &str) -> Result<Metadata, Refusal> {
+    fn metadata(toml: &str) -> Result<Metadata, Problem> {
         let types = types();
         parse(toml.as_bytes(), false)?.metadata(&types["unspecified"], &types)
     }
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn an_unknown_type_names_the_nearest() {
         let refusal = metadata("type = \"referal\"").unwrap_err();
-        assert!(refusal.what.contains("\"referral\""), "{}", refusal.what);
+        assert!(refusal.summary.contains("\"referral\""), "{}", refusal.summary);
     }
 
     #[test]

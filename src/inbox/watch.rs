@@ -13,10 +13,11 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::beneath::Stamp;
+use crate::model::file_state::FileState;
 use crate::{
     config::{self, Inbox},
-    effect, mount,
+    platform::effect,
+    platform::filesystem,
 };
 
 /// A full scan comes at least so often, whatever the events say: they can be lost.
@@ -73,7 +74,9 @@ impl Watcher {
         let poll = POLL.max(self.settle);
         // What cannot be examined is looked at often.
         let is_network = |path: &Path| {
-            effect::open(path).and_then(|folder| mount::share(&folder)).map_or(true, |name| name.is_some())
+            effect::open(path)
+                .and_then(|folder| filesystem::network_filesystem(&folder))
+                .map_or(true, |name| name.is_some())
         };
         let polls = match self.mode {
             config::Watch::Poll => true,
@@ -88,7 +91,7 @@ impl Watcher {
             self.events = None;
             return poll;
         };
-        let stamp = Stamp::of(&metadata);
+        let stamp = FileState::of(&metadata);
         let root = (stamp.dev, stamp.ino);
         let stands = |events: &Events| events.root == root && !events.overflown.load(Ordering::Relaxed);
         if !self.events.as_ref().is_some_and(stands) && self.again.is_none_or(|again| again <= Instant::now()) {

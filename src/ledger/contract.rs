@@ -10,9 +10,9 @@ use super::{
     Stage, Twin, Unknown,
 };
 use crate::{
-    document::{DeliveryId, Destination, Key, Sha256},
-    message::{Answer, Message},
-    place::{Place, RelPath},
+    model::document::{DeliveryId, Destination, Key, Sha256},
+    model::message::{Answer, Message},
+    model::path::{InboxPath, RelPath},
 };
 
 type Store = Arc<dyn Ledger>;
@@ -31,7 +31,7 @@ pub(super) fn row(n: u64) -> Delivery {
     Delivery {
         key: Key { destination, patient: "urn:test|1001".into(), sha256: Sha256(digest) },
         revision: 0,
-        place: Place { inbox: "front-desk".into(), path },
+        place: InboxPath { inbox: "front-desk".into(), path },
         first_seen: at(0),
         updated: at(0),
         document: None,
@@ -71,7 +71,7 @@ fn with_twin() -> Stage {
 }
 
 fn rejected(filed: Option<i64>) -> Stage {
-    let reason = Reason { code: "no-patient".into(), what: "?".into(), todo: "!".into(), maybe_sent: false };
+    let reason = Reason { code: "no-patient".into(), summary: "?".into(), remedy: "!".into(), maybe_sent: false };
     Stage::Rejected(Rejected { at: at(0), reason, upload: None, filing: Filing { to: None, filed: filed.map(at) } })
 }
 
@@ -220,7 +220,7 @@ async fn a_row_past_the_limit_changes_nothing(store: Store) {
 }
 
 fn rejected_at_length() -> Stage {
-    let reason = Reason { code: "x".into(), what: "y".repeat(4000), todo: "z".into(), maybe_sent: false };
+    let reason = Reason { code: "x".into(), summary: "y".repeat(4000), remedy: "z".into(), maybe_sent: false };
     Stage::Rejected(Rejected { at: at(0), reason, upload: None, filing: Filing::default() })
 }
 

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{Begun, Delivery, Ledger, LedgerError, Query, Reply};
-use crate::document::DeliveryId;
+use crate::model::document::DeliveryId;
 
 /// Rows that live as long as this value.
 #[derive(Debug, Default)]

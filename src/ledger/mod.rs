@@ -2,28 +2,24 @@
 //!
 //! The ledger knows nothing of folders or HTTP: it keeps rows and gives them back.
 
-// Effects only through `effect.rs`.
+// Effects only through `platform/effect.rs`.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 #[cfg(test)]
 mod contract;
-mod delivery;
-mod folder;
 mod memory;
-mod sled_store;
-mod stamp;
-mod trees;
+mod row;
+mod sled;
 
 use std::{future::Future, pin::Pin};
 
 use jiff::Timestamp;
 
-pub use delivery::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Twin, Unknown};
-pub use folder::move_aside;
 pub use memory::MemoryLedger;
-pub use sled_store::SledLedger;
+pub use row::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Twin, Unknown};
+pub use sled::{SledLedger, move_aside};
 
-use crate::document::DeliveryId;
+use crate::model::document::DeliveryId;
 
 /// A ledger's answer: it comes when the step is durable.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;

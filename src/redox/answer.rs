@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::Value;
 
-use crate::message::Answer;
+use crate::model::message::Answer;
 
 /// At most so much of an answer's body is read; what lies beyond is left unread.
 const BODY_LIMIT: usize = 64 * 1024;

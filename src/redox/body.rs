@@ -17,7 +17,7 @@ use futures_util::stream;
 use uuid::Uuid;
 
 use super::UploadBody;
-use crate::{document::Content, effect};
+use crate::{model::document::Content, platform::effect};
 
 /// Read at once; a multiple of 3, so that base64 needs no padding before the end.
 const CHUNK: u64 = 63 * 1024;
@@ -235,7 +235,7 @@ pub(super) mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::document::{Sha1, Sha256};
+    use crate::model::document::{Sha1, Sha256};
 
     /// An open file with these bytes, and what is known of them.
     pub fn file_of(bytes: &[u8]) -> (File, Content) {

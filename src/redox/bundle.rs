@@ -9,8 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    document::{Author, DeliveryId, DocStatus, Document, Gender, Metadata, Patient},
-    message::Message,
+    model::document::{Author, DeliveryId, DocStatus, Document, Gender, Metadata, Patient},
+    model::message::Message,
 };
 
 const EVENT: &str = "https://fhir.redoxengine.com/EventDefinition/DocumentReferenceCreate";

@@ -130,7 +130,7 @@ fn later(call: Call, reply: &Reply, reached: bool) -> Failure {
 
 fn rejected(call: Call, reply: &Reply) -> Failure {
     let status = reply.status.as_u16();
-    let (what, todo) = match (status, call) {
+    let (summary, remedy) = match (status, call) {
         (413, _) => (
             "The document is too large for Redox.",
             "Make the file smaller (fewer pages, or a lower resolution), then put it back.",
@@ -145,11 +145,11 @@ fn rejected(call: Call, reply: &Reply) -> Failure {
              connection to Redox. Then put it back.",
         ),
         _ => (
-            "Redox refused what was said of the document or of its patient.",
-            "Correct what Redox's answer names (often the patient's details, or the document's type), or show this text to whoever looks after the connection to Redox. Then put the document back.",
+            "Redox refused summary was said of the document or of its patient.",
+            "Correct summary Redox's answer names (often the patient's details, or the document's type), or show this text to whoever looks after the connection to Redox. Then put the document back.",
         ),
     };
-    Failure::Rejected { code: format!("redox-{status}"), what: quoting(what, reply), todo: todo.into() }
+    Failure::Rejected { code: format!("redox-{status}"), summary: quoting(summary, reply), remedy: remedy.into() }
 }
 
 /// 403, 404 and their kin: nothing about this document, but about where and as whom everything is sent.
@@ -204,20 +204,20 @@ fn token_refused(reply: &Reply) -> Failure {
 fn no_search(reply: &Reply) -> Failure {
     Failure::Rejected {
         code: "search-refused".into(),
-        what: quoting("This destination does not answer searches for documents.", reply),
-        todo: "Use on_unknown = \"resend\" or \"hold\" for it.".into(),
+        summary: quoting("This destination does not answer searches for documents.", reply),
+        remedy: "Use on_unknown = \"resend\" or \"hold\" for it.".into(),
     }
 }
 
 /// Our sentence, then the server's words.
-fn quoting(what: &str, reply: &Reply) -> String {
+fn quoting(summary: &str, reply: &Reply) -> String {
     let status = reply.status.as_u16();
     match outcome::words(reply) {
-        Some(words) => format!("{what} Redox's answer ({status}): {words}"),
+        Some(words) => format!("{summary} Redox's answer ({status}): {words}"),
         None if outcome::is_web_page(reply) => {
-            format!("{what} The answer ({status}) was a web page, perhaps a firewall's or a proxy's.")
+            format!("{summary} The answer ({status}) was a web page, perhaps a firewall's or a proxy's.")
         }
-        None => format!("{what} The answer ({status}) gave no reason."),
+        None => format!("{summary} The answer ({status}) gave no reason."),
     }
 }
 

@@ -22,9 +22,9 @@ use super::{
     token::{Token, Tokens, skew_note},
 };
 use crate::{
-    document::{Content, DeliveryId},
-    effect,
-    message::Answer,
+    model::document::{Content, DeliveryId},
+    model::message::Answer,
+    platform::effect,
 };
 
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
@@ -106,8 +106,8 @@ impl Client {
         let (envelope, content_type) = Envelope::of_upload(self.settings.upload_body, &content.mime);
         let content_type = HeaderValue::from_str(&content_type).map_err(|_| Failure::Rejected {
             code: "bad-type".into(),
-            what: "The document's MIME type holds a character that cannot be sent.".into(),
-            todo: "Correct the type in the sidecar or in the configuration, then put the document back.".into(),
+            summary: "The document's MIME type holds a character that cannot be sent.".into(),
+            remedy: "Correct the type in the sidecar or in the configuration, then put the document back.".into(),
         })?;
         let environment = self.settings.environment;
         let request = Request {

@@ -41,9 +41,9 @@ pub enum Failure {
         /// A fixed word for programs.
         code: String,
         /// What happened, in whole sentences.
-        what: String,
+        summary: String,
         /// What to do next, in whole sentences.
-        todo: String,
+        remedy: String,
     },
     /// The request is too large: an embedded document is to be uploaded instead.
     #[error("the request is too large for Redox (413)")]
@@ -54,9 +54,9 @@ pub enum Failure {
         /// A fixed word for programs and logs.
         code: String,
         /// What happened, in whole sentences.
-        what: String,
+        summary: String,
         /// What to do next, in whole sentences.
-        todo: String,
+        remedy: String,
     },
 }
 
@@ -66,15 +66,15 @@ impl Failure {
         Self::Later { why: why.into(), sent: false, retry_after: None }
     }
 
-    pub(super) fn stop(code: impl Into<String>, what: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self::Stop { code: code.into(), what: what.into(), todo: todo.into() }
+    pub(super) fn stop(code: impl Into<String>, summary: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Stop { code: code.into(), summary: summary.into(), remedy: remedy.into() }
     }
 
     /// Adds a sentence for whoever looks into a stopped channel.
     pub(super) fn with_note(mut self, note: Option<String>) -> Self {
-        if let (Self::Stop { what, .. }, Some(note)) = (&mut self, note) {
-            what.push(' ');
-            what.push_str(&note);
+        if let (Self::Stop { summary, .. }, Some(note)) = (&mut self, note) {
+            summary.push(' ');
+            summary.push_str(&note);
         }
         self
     }

@@ -10,7 +10,7 @@ use super::{
     classify::{Call, Verdict, classify},
     client::{Sent, location},
 };
-use crate::message::Answer;
+use crate::model::message::Answer;
 
 /// What follows from an answer, and what of it a ledger row keeps.
 #[derive(Debug)]

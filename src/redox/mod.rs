@@ -2,7 +2,7 @@
 //!
 //! This room knows nothing of folders or of the ledger: it takes an open file and a document, and says what became of it.
 
-// Effects only through `effect.rs`.
+// Effects only through `platform/effect.rs`.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod answer;

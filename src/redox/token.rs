@@ -19,7 +19,7 @@ use super::{
     classify::{Call, Verdict, classify},
     keys::SigningKey,
 };
-use crate::effect;
+use crate::platform::effect;
 
 /// A token is renewed when less than this is left of its life.
 const MARGIN: Duration = Duration::from_secs(60);

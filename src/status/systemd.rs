@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use crate::{delivery::Engine, document::DeliveryId, ledger::Ledger};
+use crate::{delivery::Engine, ledger::Ledger, model::document::DeliveryId};
 
 /// The first scan of every inbox has been done.
 pub fn ready() {

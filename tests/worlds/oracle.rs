@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chartdrop::document::{Destination, Key, Sha256};
+use chartdrop::model::document::{Destination, Key, Sha256};
 use serde::Deserialize;
 use serde_json::Value;
 

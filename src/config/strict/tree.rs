@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub value: Node,
 }
 
-/// What is wrong. Place and key are filled in by the innermost value around it that knows them.
+/// What is wrong. InboxPath and key are filled in by the innermost value around it that knows them.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub at: Option<usize>,

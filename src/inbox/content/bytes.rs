@@ -2,7 +2,7 @@
 
 use std::{fs::File, io};
 
-use crate::effect;
+use crate::platform::effect;
 
 /// The most that is read at once.
 pub(super) const CHUNK: usize = 64 * 1024;

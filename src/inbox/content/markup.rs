@@ -85,7 +85,7 @@ fn not_text() -> End {
 
 /// What an XML document begins with.
 #[derive(Debug, PartialEq)]
-pub(super) enum Root<'a> {
+pub(super) enum InboxDir<'a> {
     /// The root element's name as written, with its prefix.
     Name(&'a [u8]),
     /// Nothing but what may stand before it.
@@ -95,7 +95,7 @@ pub(super) enum Root<'a> {
 }
 
 /// Skips byte order mark, declaration, processing instructions and comments.
-pub(super) fn root(head: &[u8]) -> Root<'_> {
+pub(super) fn root(head: &[u8]) -> InboxDir<'_> {
     let mut rest = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     loop {
         let after = if rest.starts_with(b"<?") {
@@ -107,19 +107,19 @@ pub(super) fn root(head: &[u8]) -> Root<'_> {
         };
         match after {
             Some(after) => rest = after.trim_ascii_start(),
-            None => return Root::NotYet,
+            None => return InboxDir::NotYet,
         }
     }
     let starts: [&[u8]; 3] = [b"<?", b"<!--", b"\xef\xbb\xbf"];
     if rest.is_empty() || starts.iter().any(|start| start.starts_with(rest)) {
-        return Root::NotYet;
+        return InboxDir::NotYet;
     }
-    let Some(name) = rest.strip_prefix(b"<") else { return Root::None };
+    let Some(name) = rest.strip_prefix(b"<") else { return InboxDir::None };
     match name.iter().position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')) {
-        Some(0) => Root::None,
-        Some(_) if name.starts_with(b"!") => Root::None,
-        Some(length) => Root::Name(&name[..length]),
-        None => Root::NotYet,
+        Some(0) => InboxDir::None,
+        Some(_) if name.starts_with(b"!") => InboxDir::None,
+        Some(length) => InboxDir::Name(&name[..length]),
+        None => InboxDir::NotYet,
     }
 }
 
@@ -135,14 +135,14 @@ fn is_cda(name: &[u8]) -> bool {
 /// `written` is the file's first chunk, less the zeros it may end with.
 pub(super) fn cda_begins(written: &[u8]) -> Beginning {
     match root(written) {
-        Root::Name(name) if is_cda(name) => Beginning::Right,
-        Root::NotYet if written.len() < CHUNK => Beginning::TooShort,
+        InboxDir::Name(name) if is_cda(name) => Beginning::Right,
+        InboxDir::NotYet if written.len() < CHUNK => Beginning::TooShort,
         _ => Beginning::Wrong,
     }
 }
 
 pub(super) fn cda_end(bytes: &Bytes<'_>, head: &[u8]) -> io::Result<End> {
-    let Root::Name(name) = root(head) else { return End::missing("its root element is missing") };
+    let InboxDir::Name(name) = root(head) else { return End::missing("its root element is missing") };
     let closing = [b"</", name].concat();
     let (tail_start, tail) = bytes.tail(TRAILING as usize + closing.len() + 1)?;
     let missing = || End::missing("its root element is not closed");

@@ -1,6 +1,6 @@
 //! What a file is in words, by its extension and by its first bytes.
 
-use super::{Kind, markup, markup::Root, pdf};
+use super::{Kind, markup, markup::InboxDir, pdf};
 
 /// Extensions of what is known and not sent.
 const NOT_SENT: &[(&[&str], &str)] = &[
@@ -63,21 +63,21 @@ pub(super) fn contradicts(kind: Kind, head: &[u8]) -> Option<String> {
         hit => hit.map(|hit| in_words(&hit)),
     };
     found.or_else(|| match markup::root(head) {
-        Root::Name(name) if kind == Kind::Text => element(name).map(str::to_owned),
+        InboxDir::Name(name) if kind == Kind::Text => element(name).map(str::to_owned),
         _ => None,
     })
 }
 
 /// What these first bytes are, with an article.
 pub(super) fn by_content(head: &[u8]) -> String {
-    if let Root::Name(name) = markup::root(head)
+    if let InboxDir::Name(name) = markup::root(head)
         && let Some(words) = element(name)
     {
         return words.to_owned();
     }
     match infer::get(head).filter(|hit| !is_text_by_chance(hit, head)) {
         Some(hit) => in_words(&hit),
-        None if matches!(markup::root(head), Root::Name(_)) => in_words_xml(),
+        None if matches!(markup::root(head), InboxDir::Name(_)) => in_words_xml(),
         None if pdf::header(head).is_some() => "a PDF document".to_owned(),
         None if is_text(head) => "plain text".to_owned(),
         None => "something unknown".to_owned(),

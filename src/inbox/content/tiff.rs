@@ -110,13 +110,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes note that something lies at `at`.
-    fn extend(&mut self, at: u64, length: u64, what: &str) -> Result<(), Stop> {
+    fn extend(&mut self, at: u64, length: u64, summary: &str) -> Result<(), Stop> {
         match at.checked_add(length) {
             Some(end) if end <= self.bytes.size => {
                 self.end = self.end.max(end);
                 Ok(())
             }
-            _ => Err(Stop::Missing(format!("{what} lies beyond its end"))),
+            _ => Err(Stop::Missing(format!("{summary} lies beyond its end"))),
         }
     }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    document::{Coding, Content as Bytes20, Destination, Identifier, Key, Sha1, Sha256},
-    message::Upload,
+    model::document::{Coding, Content as Bytes20, Destination, Identifier, Key, Sha1, Sha256},
+    model::message::Upload,
 };
 
 /// The bytes of a message; of an embedded file, three.

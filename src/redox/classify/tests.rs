@@ -214,8 +214,8 @@ fn retry_after_in_both_forms() {
 fn words_for(call: Call, status: u16, body: &str) -> (String, String) {
     match classify(call, &reply(status, &[], body)) {
         Verdict::Failed(failure) | Verdict::Renew(failure) => match &failure {
-            Failure::Rejected { what, todo, .. } | Failure::Stop { what, todo, .. } => {
-                (format!("{what}\n{todo}"), failure.to_string())
+            Failure::Rejected { summary, remedy, .. } | Failure::Stop { summary, remedy, .. } => {
+                (format!("{summary}\n{remedy}"), failure.to_string())
             }
             other => (other.to_string(), other.to_string()),
         },

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    document::{Coding, DocStatus, Document, Identifier, Metadata, Patient},
-    message::{Message, Upload},
+    model::document::{Coding, DocStatus, Document, Identifier, Metadata, Patient},
+    model::message::{Message, Upload},
     redox::{
         UploadBody,
         body::tests::{file_of, noise},
@@ -275,8 +275,8 @@ async fn clocks_that_differ_are_told() {
     assert!(skew > 100_000_000, "{skew}");
 
     let server = Server::start(|_| Some(answer(401, "Date: Fri, 01 Jan 2021 00:00:00 GMT\r\n", ""))).await;
-    let Err(Failure::Stop { what, .. }) = client(&server).token().await else { panic!("not stopped") };
-    assert!(what.contains("seconds ahead of Redox's"), "{what}");
+    let Err(Failure::Stop { summary, .. }) = client(&server).token().await else { panic!("not stopped") };
+    assert!(summary.contains("seconds ahead of Redox's"), "{summary}");
 }
 
 #[tokio::test]

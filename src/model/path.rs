@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Stored and shown with `%` and whatever is not UTF-8 as `%XX`, so that any name survives JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct InboxPath {
     /// The inbox's name.
     pub inbox: String,
     /// Beneath its root.

@@ -24,7 +24,7 @@ const REMOTE: &[(u32, &str)] = &[
 ];
 
 /// What kind of share an open folder is on; `None` on a filesystem of this machine.
-pub fn share(folder: &File) -> io::Result<Option<&'static str>> {
+pub fn network_filesystem(folder: &File) -> io::Result<Option<&'static str>> {
     // Magic numbers have 32 bits; the field's width differs from machine to machine.
     Ok(named(rustix::fs::fstatfs(folder)?.f_type as u32))
 }
@@ -50,6 +50,6 @@ mod tests {
 
     #[test]
     fn the_temporary_folder_is_on_this_machine() {
-        assert_eq!(share(&File::open(std::env::temp_dir()).unwrap()).unwrap(), None);
+        assert_eq!(network_filesystem(&File::open(std::env::temp_dir()).unwrap()).unwrap(), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-use crate::document::Patient;
+use crate::model::document::Patient;
 
 /// What the two do not agree on, in words for a sentence; `None` when neither contradicts the other.
 pub fn difference(a: &Patient, b: &Patient) -> Option<&'static str> {

@@ -15,13 +15,19 @@ use std::{
 };
 
 use super::{
-    beneath::{Root, Stamp},
-    patient,
-    person::{difference, share_an_identifier},
-    refusal::Refusal,
-    scan::{PATIENT_FILE, Role, role},
+    folder,
+    names::{difference, share_an_identifier},
 };
-use crate::{config::Inbox, document::Patient, effect};
+use crate::{
+    config::Inbox,
+    inbox::{
+        dir::InboxDir,
+        scan::{PATIENT_FILE, Role, role},
+    },
+    model::document::Patient,
+    model::{file_state::FileState, problem::Problem},
+    platform::effect,
+};
 
 /// Looking at all folders may take this part of the time …
 const SHARE: u32 = 20;
@@ -30,17 +36,17 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// The folders of all inboxes.
 #[derive(Debug)]
-pub struct Claims {
+pub struct FolderIdentities {
     inboxes: Vec<(Inbox, Mutex<Folders>)>,
 }
 
 /// What another folder's claim means for a document.
 #[derive(Debug)]
-pub enum Contest {
+pub enum Conflict {
     /// Somebody is just writing it: it may be settled by itself.
     Fresh,
     /// A person must settle it.
-    Settled(Refusal),
+    Settled(Problem),
 }
 
 /// The folders of one inbox.
@@ -53,14 +59,14 @@ struct Folders {
 
 #[derive(Debug)]
 struct Claim {
-    stamp: Stamp,
+    stamp: FileState,
     /// When we first saw it so.
     since: Instant,
     /// `None` when it cannot be understood: it claims nothing, and nothing of its own folder is sent.
     patient: Option<Patient>,
 }
 
-impl Claims {
+impl FolderIdentities {
     /// Nothing looked at yet.
     pub fn new(inboxes: &[Inbox]) -> Self {
         Self { inboxes: inboxes.iter().map(|inbox| (inbox.clone(), Mutex::default())).collect() }
@@ -68,7 +74,7 @@ impl Claims {
 
     /// Whether another folder, of this inbox or of another one with the same destination, claims to be this patient and
     /// does not agree.
-    pub fn contest(&self, inbox: &Inbox, folder: &OsStr, patient: &Patient) -> Option<Contest> {
+    pub fn contest(&self, inbox: &Inbox, folder: &OsStr, patient: &Patient) -> Option<Conflict> {
         let mut fresh = None;
         for (other, folders) in self.inboxes.iter().filter(|(other, _)| other.destination == inbox.destination) {
             let mut folders = folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,12 +86,12 @@ impl Claims {
                 else {
                     continue;
                 };
-                let Some(what) = difference(claimed, patient) else { continue };
+                let Some(summary) = difference(claimed, patient) else { continue };
                 if claim.since.elapsed() >= other.settle {
                     let elsewhere = (other.name != inbox.name).then_some(other.name.as_str());
-                    return Some(Contest::Settled(contested(&name, elsewhere, what)));
+                    return Some(Conflict::Settled(contested(&name, elsewhere, summary)));
                 }
-                fresh = Some(Contest::Fresh);
+                fresh = Some(Conflict::Fresh);
             }
         }
         fresh
@@ -140,29 +146,29 @@ impl Folders {
 /// A folder's claim as it is now; what cannot be looked at just now keeps the one that it had.
 fn examined(root: &Path, folder: &OsStr, before: Option<Claim>) -> Option<Claim> {
     let stamp = match effect::symlink_metadata(&root.join(folder).join(PATIENT_FILE)) {
-        Ok(metadata) => Stamp::of(&metadata),
+        Ok(metadata) => FileState::of(&metadata),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return None,
         Err(_) => return before,
     };
     if before.as_ref().is_some_and(|before| before.stamp == stamp) {
         return before;
     }
-    let Ok(root) = Root::open(root) else { return before };
-    let patient = match patient::from_file(&root, folder) {
+    let Ok(root) = InboxDir::open(root) else { return before };
+    let patient = match folder::from_file(&root, folder) {
         Ok(patient) => patient,
-        Err(patient::Failure::Refused(_)) => None,
-        Err(patient::Failure::Busy(_)) => return before,
+        Err(folder::Failure::Refused(_)) => None,
+        Err(folder::Failure::Busy(_)) => return before,
     };
     Some(Claim { stamp, since: Instant::now(), patient })
 }
 
-fn contested(folder: &OsStr, inbox: Option<&str>, what: &str) -> Refusal {
+fn contested(folder: &OsStr, inbox: Option<&str>, summary: &str) -> Problem {
     let name: String = folder.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
     let place = inbox.map(|inbox| format!(" of the inbox {inbox}")).unwrap_or_default();
-    Refusal::new(
+    Problem::new(
         "patient-contested",
         format!(
-            "Two folders say that they are the patient with this number, and do not agree on {what}: the folder that the document was dropped into, and the folder \"{name}\"{place}. The document may be another patient's. It was not sent to anybody."
+            "Two folders say that they are the patient with this number, and do not agree on {summary}: the folder that the document was dropped into, and the folder \"{name}\"{place}. The document may be another patient's. It was not sent to anybody."
         ),
         "Find out whose number it is. Mend the patient.toml that is wrong, in the inbox (nothing of either folder is sent before), then move the document back into the right patient's folder.",
     )

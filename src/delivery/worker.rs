@@ -12,11 +12,13 @@ use tracing::{error, warn};
 use super::{DeliveryError, Engine, age, operator::is_held, steps::blocking};
 use crate::{
     config::Inbox,
-    document::{Key, Sha256},
     filing::{self, FileId, Found},
-    inbox::{Candidate, Identified, PATH_LIMIT, Pairing, Ready, Refusal, Root, Rules, Stamp, identify},
+    inbox::{Candidate, Identified, InboxDir, PATH_LIMIT, Pairing, Ready, Rules, identify},
     ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
-    place::{Place, RelPath},
+    model::document::{Key, Sha256},
+    model::file_state::FileState,
+    model::path::{InboxPath, RelPath},
+    model::problem::Problem,
 };
 
 /// How soon to look again at a document whose twin is just being sent, or that changed under our hands.
@@ -26,7 +28,7 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 pub(super) const HELD: Duration = Duration::from_secs(60);
 
 /// Why a delivery whose outcome is not known is held when its patient's data were changed.
-const CONTRADICTED: &str = "what is said of the patient was changed after it was sent; whether it arrived is not known. \
+const CONTRADICTED: &str = "summary is said of the patient was changed after it was sent; whether it arrived is not known. \
                             Look into the chart; to send it as it is now: chartdrop retry";
 
 /// What became of a document for now.
@@ -91,7 +93,7 @@ impl Engine {
                 error!("a document could not be examined: a fault in chartdrop; it stays in the inbox");
                 Identified::NotYet { why: "it could not be examined", pause: HELD }
             });
-        let place = Place { inbox: inbox.name.clone(), path: candidate.path.clone() };
+        let place = InboxPath { inbox: inbox.name.clone(), path: candidate.path.clone() };
         let sidecar = match candidate.pairing {
             Pairing::With(ref sidecar) => Some(sidecar.clone()),
             Pairing::Alone | Pairing::Ambiguous => None,
@@ -107,7 +109,7 @@ impl Engine {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
             Identified::Refused(refusal) => {
                 let item = Item { inbox, candidate: &candidate, ready: None, found, shutdown };
-                let place = Place { path: storable(&place.path), ..place };
+                let place = InboxPath { path: storable(&place.path), ..place };
                 self.refuse(place, refusal.into(), item).await
             }
             Identified::Ready(ready) => {
@@ -121,7 +123,7 @@ impl Engine {
     }
 
     fn identify(&self, inbox: &str, candidate: &Candidate) -> Identified {
-        let root = self.config.inbox(inbox).map(|inbox| (inbox, Root::open(&inbox.path)));
+        let root = self.config.inbox(inbox).map(|inbox| (inbox, InboxDir::open(&inbox.path)));
         let Some((inbox, Ok(root))) = root else {
             return Identified::NotYet { why: "the inbox cannot be read at the moment", pause: SOON };
         };
@@ -134,7 +136,7 @@ impl Engine {
         identify(&root, rules, candidate, Instant::now())
     }
 
-    async fn deliver(&self, place: Place, ready: &Ready, item: Item<'_>) -> Result<Outcome, DeliveryError> {
+    async fn deliver(&self, place: InboxPath, ready: &Ready, item: Item<'_>) -> Result<Outcome, DeliveryError> {
         let now = Timestamp::now();
         let mut fresh = Delivery {
             key: key(item.inbox, ready),
@@ -166,7 +168,7 @@ impl Engine {
                 }
                 Met::Changed(row) => {
                     if matches!(&row.stage, Stage::Unknown(unknown) if unknown.why == CONTRADICTED) {
-                        warn!(delivery = %row.id(), "held: what is said of the patient was changed after it was sent");
+                        warn!(delivery = %row.id(), "held: summary is said of the patient was changed after it was sent");
                     }
                     let row = self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?;
                     self.mind(&row);
@@ -190,7 +192,7 @@ impl Engine {
 
     /// Whether this is a duplicate of a document that is ended and still lies in its inbox: the way into done or failed that
     /// its row holds, with the name there, is the first one's.
-    async fn waits_for_the_first(&self, row: &Delivery, place: &Place) -> Result<bool, DeliveryError> {
+    async fn waits_for_the_first(&self, row: &Delivery, place: &InboxPath) -> Result<bool, DeliveryError> {
         if row.filing().is_none_or(|filing| filing.filed.is_some()) || row.place == *place {
             return Ok(false);
         }
@@ -228,7 +230,7 @@ impl Engine {
     }
 
     /// Records a document that will not be sent, and files it as failed.
-    async fn refuse(&self, place: Place, reason: Reason, item: Item<'_>) -> Result<Outcome, DeliveryError> {
+    async fn refuse(&self, place: InboxPath, reason: Reason, item: Item<'_>) -> Result<Outcome, DeliveryError> {
         let now = Timestamp::now();
         let key = Key {
             destination: item.inbox.destination.clone(),
@@ -285,7 +287,7 @@ fn of_the_present(mut row: Delivery, now: Timestamp) -> Delivery {
     row
 }
 
-fn met_again(row: Delivery, place: &Place, ready: &Ready, now: Timestamp) -> Met {
+fn met_again(row: Delivery, place: &InboxPath, ready: &Ready, now: Timestamp) -> Met {
     let moved = Delivery { place: place.clone(), updated: now, ..row.clone() };
     match &row.stage {
         Stage::Queued(queued) if row.uncertain == 0 || queued.message.is_none() => {
@@ -329,12 +331,12 @@ fn met_again(row: Delivery, place: &Place, ready: &Ready, now: Timestamp) -> Met
             let at = accepted.at.strftime("%Y-%m-%d %H:%M UTC");
             Met::Refused(Box::new(Reason {
                 code: "other-metadata".into(),
-                what: format!(
+                summary: format!(
                     "The same document was accepted by Redox for this patient on {at} (as {}, delivery {}), and this time it comes with another description.",
                     row.place.path,
                     row.id()
                 ),
-                todo: "If the chart is right as it is, delete this file. If the description must be corrected in the chart, ask the person who looks after chartdrop to send it again on purpose.".into(),
+                remedy: "If the chart is right as it is, delete this file. If the description must be corrected in the chart, ask the person who looks after chartdrop to send it again on purpose.".into(),
                 maybe_sent: false,
             }))
         }
@@ -369,7 +371,7 @@ fn key(inbox: &Inbox, ready: &Ready) -> Key {
     }
 }
 
-fn file_id(stamp: Stamp) -> FileId {
+fn file_id(stamp: FileState) -> FileId {
     (stamp.dev, stamp.ino, stamp.size, stamp.mtime)
 }
 
@@ -392,8 +394,8 @@ pub(super) fn wait(pause: Duration, why: Waiting) -> Outcome {
     Outcome::Waiting { until: Instant::now() + pause, why }
 }
 
-impl From<Refusal> for Reason {
-    fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code.into(), what: refusal.what, todo: refusal.todo, maybe_sent: false }
+impl From<Problem> for Reason {
+    fn from(refusal: Problem) -> Self {
+        Self { code: refusal.code.into(), summary: refusal.summary, remedy: refusal.remedy, maybe_sent: false }
     }
 }

@@ -3,10 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -15,45 +12,16 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{effect, place::RelPath};
+use crate::{model::path::RelPath, platform::effect};
 
 /// A folder held open, so that what is opened beneath it cannot be diverted by renaming its parents.
 #[derive(Debug)]
-pub struct Root {
+pub struct InboxDir {
     folder: OwnedFd,
     path: PathBuf,
 }
 
-/// Which file, and which state of it: if all of it is the same, nobody wrote to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Modification time, nanoseconds since 1970.
-    pub mtime: i128,
-    /// Change time, nanoseconds since 1970: it also moves when somebody sets an old modification time.
-    pub ctime: i128,
-}
-
-impl Stamp {
-    /// From an open file or a directory entry.
-    pub fn of(metadata: &std::fs::Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-        Self {
-            dev: metadata.dev(),
-            ino: metadata.ino(),
-            size: metadata.size(),
-            mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-impl Root {
+impl InboxDir {
     /// Opens the folder itself.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { folder: effect::open_folder(path)?, path: path.to_path_buf() })

@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, convert::Infallible, io, path::Path};
 
-use jiff::Timestamp;
-use sled::{
+use ::sled::{
     Db, IVec, Transactional, Tree,
     transaction::{ConflictableTransactionError, TransactionError, TransactionalTree},
 };
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Begun, Delivery, LedgerError, Query};
-use crate::{document::DeliveryId, effect};
+use crate::ledger::{Begun, Delivery, LedgerError, Query};
+use crate::{model::document::DeliveryId, platform::effect};
 
 /// Sled's own default is 1 GiB.
 const CACHE: u64 = 32 << 20;
@@ -76,13 +76,13 @@ impl Trees {
             });
             match sound {
                 Ok(()) => {}
-                Err(LedgerError::Damaged(what)) => drop(damage.get_or_insert(what)),
+                Err(LedgerError::Damaged(summary)) => drop(damage.get_or_insert(summary)),
                 Err(error) => return Err(error),
             }
         }
         let places = count(&self.index)?;
         match damage {
-            Some(what) => Err(LedgerError::Lost(what)),
+            Some(summary) => Err(LedgerError::Lost(summary)),
             None if rows != places => Err(LedgerError::Lost(format!("it has {rows} rows, and places for {places}"))),
             None => Ok(()),
         }

@@ -11,11 +11,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
-    LedgerError,
-    folder::{io_error, stamp_path, sync_parent},
-};
-use crate::effect;
+use super::folder::{io_error, stamp_path, sync_parent};
+use crate::ledger::LedgerError;
+use crate::platform::effect;
 
 const VERSION: u32 = 1;
 
@@ -87,7 +85,7 @@ impl Stamped {
 
 /// The stamp of an open ledger.
 #[derive(Debug)]
-pub(super) struct Stamp {
+pub(super) struct HighWaterMark {
     path: PathBuf,
     file: File,
     content: Content,
@@ -95,7 +93,7 @@ pub(super) struct Stamp {
     synced: u64,
 }
 
-impl Stamp {
+impl HighWaterMark {
     /// The stamp of a ledger that passed [`Stamped::check`].
     pub(super) fn open(stamped: &Stamped, store: Uuid, sequence: u64) -> Result<Self, LedgerError> {
         let path = stamped.path.clone();
@@ -160,8 +158,8 @@ impl Stamp {
 mod tests {
     use super::*;
 
-    fn open(ledger: &Path, store: Uuid, sequence: u64) -> Stamp {
-        Stamp::open(&Stamped::read(ledger).unwrap(), store, sequence).unwrap()
+    fn open(ledger: &Path, store: Uuid, sequence: u64) -> HighWaterMark {
+        HighWaterMark::open(&Stamped::read(ledger).unwrap(), store, sequence).unwrap()
     }
 
     fn check(ledger: &Path, store: Option<Uuid>, sequence: u64) -> &'static str {

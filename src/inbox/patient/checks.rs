@@ -4,34 +4,33 @@
 use std::{collections::HashMap, time::Instant};
 
 use super::{
-    claims::{Claims, Contest},
-    refusal::Refusal,
+    identities::{Conflict, FolderIdentities},
     roster::RosterFile,
 };
-use crate::{config::Inbox, document::Patient, place::RelPath};
+use crate::{config::Inbox, model::document::Patient, model::path::RelPath, model::problem::Problem};
 
 /// What is known of patients, over all inboxes.
 #[derive(Debug)]
-pub struct Vetting {
-    claims: Claims,
+pub struct PatientChecks {
+    claims: FolderIdentities,
     /// By the names of the inboxes that have one.
     rosters: HashMap<String, RosterFile>,
 }
 
 /// Why a document must not be sent for a patient.
 #[derive(Debug)]
-pub enum Doubt {
+pub enum PatientObjection {
     /// It may be settled by itself; in fixed words.
     NotYet(&'static str),
     /// A person must settle it.
-    Refused(Refusal),
+    Refused(Problem),
 }
 
-impl Vetting {
+impl PatientChecks {
     /// Nothing looked at yet.
     pub fn new(inboxes: &[Inbox]) -> Self {
         let rosters = inboxes.iter().filter_map(|inbox| Some((inbox.name.clone(), RosterFile::new(inbox)?)));
-        Self { claims: Claims::new(inboxes), rosters: rosters.collect() }
+        Self { claims: FolderIdentities::new(inboxes), rosters: rosters.collect() }
     }
 
     /// Takes note of a list's present state, so that it settles while documents do.
@@ -43,13 +42,15 @@ impl Vetting {
     }
 
     /// Whether nothing speaks against the patient of a document. Blocking.
-    pub fn vet(&self, inbox: &Inbox, document: &RelPath, patient: &Patient) -> Result<(), Doubt> {
+    pub fn check(&self, inbox: &Inbox, document: &RelPath, patient: &Patient) -> Result<(), PatientObjection> {
         if let Some(roster) = self.rosters.get(&inbox.name) {
-            roster.check(patient).map_err(Doubt::NotYet)?.map_err(Doubt::Refused)?;
+            roster.check(patient).map_err(PatientObjection::NotYet)?.map_err(PatientObjection::Refused)?;
         }
         match document.first_folder().and_then(|folder| self.claims.contest(inbox, folder, patient)) {
-            Some(Contest::Settled(refusal)) => Err(Doubt::Refused(refusal)),
-            Some(Contest::Fresh) => Err(Doubt::NotYet("another folder has just claimed to be the same patient")),
+            Some(Conflict::Settled(refusal)) => Err(PatientObjection::Refused(refusal)),
+            Some(Conflict::Fresh) => {
+                Err(PatientObjection::NotYet("another folder has just claimed to be the same patient"))
+            }
             None => Ok(()),
         }
     }

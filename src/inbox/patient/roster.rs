@@ -12,11 +12,15 @@ use std::{
 use csv::{ErrorKind, StringRecord, Trim};
 use tracing::{error, info};
 
-use super::{beneath::Stamp, lease::has_writer, person::difference, refusal::Refusal};
+use super::names::difference;
 use crate::{
     config::{Inbox, strict::nearest, units::Date},
-    document::Patient,
-    effect,
+    model::document::Patient,
+    platform::effect,
+};
+use crate::{
+    inbox::open_writers::has_writer,
+    model::{file_state::FileState, problem::Problem},
 };
 
 /// More than a million patients.
@@ -36,27 +40,27 @@ pub struct RosterError {
     /// Counted from 1, where it is about one.
     pub line: Option<u64>,
     /// What is wrong.
-    pub what: String,
+    pub summary: String,
 }
 
 impl fmt::Display for RosterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.line.iter().try_for_each(|line| write!(f, "line {line}: "))?;
-        f.write_str(&self.what)
+        f.write_str(&self.summary)
     }
 }
 
 impl RosterError {
     /// About what begins at a byte, or behind the blank lines there.
-    fn at(bytes: &[u8], start: usize, what: impl Into<String>) -> Self {
+    fn at(bytes: &[u8], start: usize, summary: impl Into<String>) -> Self {
         let (before, rest) = bytes.split_at(start.min(bytes.len()));
         let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
         let line = before.iter().chain(blank).filter(|byte| **byte == b'\n').count() as u64 + 1;
-        Self { line: Some(line), what: what.into() }
+        Self { line: Some(line), summary: summary.into() }
     }
 
-    fn whole(what: impl Into<String>) -> Self {
-        Self { line: None, what: what.into() }
+    fn whole(summary: impl Into<String>) -> Self {
+        Self { line: None, summary: summary.into() }
     }
 }
 
@@ -75,8 +79,8 @@ impl Roster {
     pub fn parse(bytes: &[u8]) -> Result<Self, RosterError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if let Err(error) = str::from_utf8(bytes) {
-            let what = "a character that is not UTF-8: export it as UTF-8";
-            return Err(RosterError::at(bytes, error.valid_up_to(), what));
+            let summary = "a character that is not UTF-8: export it as UTF-8";
+            return Err(RosterError::at(bytes, error.valid_up_to(), summary));
         }
         // The reader takes the end of the file for the missing quote; it may be the end of what was written so far.
         if !bytes.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2) {
@@ -84,11 +88,11 @@ impl Roster {
         }
         let mut reader = csv::ReaderBuilder::new().trim(Trim::All).from_reader(bytes);
         let header = reader.headers().map_err(|error| broken(bytes, &error))?;
-        let places = columns(header).map_err(|what| RosterError::at(bytes, 0, what))?;
+        let places = columns(header).map_err(|summary| RosterError::at(bytes, 0, summary))?;
         let mut roster = Self::default();
         for record in reader.records() {
             let record = record.map_err(|error| broken(bytes, &error))?;
-            roster.add(&record, places).map_err(|what| RosterError::at(bytes, start(record.position()), what))?;
+            roster.add(&record, places).map_err(|summary| RosterError::at(bytes, start(record.position()), summary))?;
         }
         if roster.patients.is_empty() {
             return Err(RosterError::whole("it holds no patient"));
@@ -125,12 +129,12 @@ impl Roster {
     }
 
     /// Whether a patient is on it, and as he says. `system`: whose numbers the list has; any of the patient's without it.
-    fn check(&self, patient: &Patient, system: Option<&str>) -> Result<(), Refusal> {
+    fn check(&self, patient: &Patient, system: Option<&str>) -> Result<(), Problem> {
         let of_system = |theirs: &str| system.is_none_or(|system| system == theirs);
         let numbers = patient.identifier.iter().filter(|identifier| of_system(&identifier.system));
         let mut listed = numbers.filter_map(|identifier| self.patients.get(&identifier.value)).peekable();
         if listed.peek().is_none() {
-            return Err(Refusal::new(
+            return Err(Problem::new(
                 "not-on-roster",
                 "The patient's number is not on the clinic's list of patients, so the document was not sent to anybody.",
                 "Compare the number in the folder's name or its patient.toml with the practice system. If it is wrong, mend it in the inbox; if it is right, have the list exported again. Then move the document back into the patient's folder in the inbox.",
@@ -138,10 +142,10 @@ impl Roster {
         }
         match listed.find_map(|listed| difference(listed, patient)) {
             None => Ok(()),
-            Some(what) => Err(Refusal::new(
+            Some(summary) => Err(Problem::new(
                 "roster-mismatch",
                 format!(
-                    "The patient's folder (or the document's sidecar) and the clinic's list of patients do not agree on {what}, so the document may be another patient's. It was not sent to anybody."
+                    "The patient's folder (or the document's sidecar) and the clinic's list of patients do not agree on {summary}, so the document may be another patient's. It was not sent to anybody."
                 ),
                 "Find out which of them is right. Mend the number or the patient.toml of the folder in the inbox, or correct the practice system and have the list exported again. Then move the document back into the right patient's folder in the inbox.",
             )),
@@ -172,11 +176,11 @@ fn columns(header: &StringRecord) -> Result<[usize; 4], String> {
 
 /// The reader's error, less what it quotes.
 fn broken(bytes: &[u8], error: &csv::Error) -> RosterError {
-    let what = match error.kind() {
+    let summary = match error.kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => format!("{len} columns instead of {expected_len}"),
         _ => "it is not CSV".into(),
     };
-    RosterError::at(bytes, start(error.position()), what)
+    RosterError::at(bytes, start(error.position()), summary)
 }
 
 fn start(position: Option<&csv::Position>) -> usize {
@@ -196,9 +200,9 @@ pub struct RosterFile {
 #[derive(Debug, Default)]
 struct State {
     /// Its present state, and since when it is so.
-    seen: Option<(Stamp, Instant)>,
+    seen: Option<(FileState, Instant)>,
     /// The state that was read, and what came of it.
-    read: Option<(Stamp, Result<Arc<Roster>, RosterError>)>,
+    read: Option<(FileState, Result<Arc<Roster>, RosterError>)>,
     /// Since when it is not there or cannot be used.
     since: Option<Instant>,
     /// Said once an incident.
@@ -221,7 +225,7 @@ impl RosterFile {
     }
 
     /// Whether the patient is on the list and as it says; the inner result is for good, the outer one for now.
-    pub fn check(&self, patient: &Patient) -> Result<Result<(), Refusal>, NotNow> {
+    pub fn check(&self, patient: &Patient) -> Result<Result<(), Problem>, NotNow> {
         let roster = self.current(Instant::now())?;
         Ok(roster.check(patient, self.system.as_deref()))
     }
@@ -230,7 +234,7 @@ impl RosterFile {
     pub fn current(&self, now: Instant) -> Result<Arc<Roster>, NotNow> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = match effect::metadata(&self.path) {
-            Ok(metadata) => Stamp::of(&metadata),
+            Ok(metadata) => FileState::of(&metadata),
             Err(error) => {
                 state.seen = None;
                 let error = RosterError::whole(format!("it cannot be read ({})", error.kind()));
@@ -247,7 +251,7 @@ impl RosterFile {
                 return Err("the list of patients is being written");
             }
             let read = Roster::read(&self.path).map(Arc::new);
-            if !effect::metadata(&self.path).is_ok_and(|metadata| Stamp::of(&metadata) == stamp) {
+            if !effect::metadata(&self.path).is_ok_and(|metadata| FileState::of(&metadata) == stamp) {
                 return Err("the list of patients has just changed");
             }
             state.read = Some((stamp, read));
@@ -282,7 +286,7 @@ impl RosterFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Identifier;
+    use crate::model::document::Identifier;
 
     const LIST: &str = "identifier,family,given,birth_date\n1,Bixby,Timothy Paul,2008-01-06\n2,\"O\"\"Hara, Jr.\",,\n";
 
@@ -342,7 +346,7 @@ mod tests {
             ("identifier,family,given,birth_date\n1,Bixby,T,\n1,Bixby,P,\n", Some(3), "earlier line"),
         ] {
             let error = Roster::parse(text.as_bytes()).unwrap_err();
-            assert!(error.line == line && error.what.contains(words), "{text:?}: {error}");
+            assert!(error.line == line && error.summary.contains(words), "{text:?}: {error}");
             assert!(!error.to_string().contains("Bix"), "{error}");
         }
         let latin = b"identifier,family,given,birth_date\n1,M\xfcller,T,\n";

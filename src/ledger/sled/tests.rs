@@ -6,8 +6,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use super::folder::stamp_path;
 use super::{super::contract::row, *};
-use crate::ledger::{Queued, Reason, Rejected, Stage, folder::stamp_path};
+use crate::ledger::{Queued, Reason, Rejected, Stage};
 
 struct Disk {
     _root: tempfile::TempDir,
@@ -294,7 +295,7 @@ async fn rows_of_the_greatest_length_never_leave_the_one_file_that_is_synced() {
     let steps = AtomicU64::new(0);
     let long = |n: u64, revision| {
         let reason =
-            |length| Reason { code: "x".into(), what: "y".repeat(length), todo: "z".into(), maybe_sent: false };
+            |length| Reason { code: "x".into(), summary: "y".repeat(length), remedy: "z".into(), maybe_sent: false };
         let stage = |length| {
             Stage::Rejected(Rejected {
                 at: Timestamp::UNIX_EPOCH,
@@ -343,7 +344,7 @@ async fn a_row_that_is_not_what_it_should_be_is_never_believed() {
             drop(rows.insert(id(0), later.encode().unwrap()).unwrap());
         }),
     ];
-    for (what, damage) in damages {
+    for (summary, damage) in damages {
         let disk = Disk::filled(3).await;
         let change = |change: Damage| {
             let began = Instant::now();
@@ -358,9 +359,9 @@ async fn a_row_that_is_not_what_it_should_be_is_never_believed() {
             db.flush().unwrap();
         };
         change(damage);
-        assert!(matches!(error(disk.open()), LedgerError::Lost(_)), "{what}");
+        assert!(matches!(error(disk.open()), LedgerError::Lost(_)), "{summary}");
         // Whatever else is wrong: a ledger that a newer version has written to is that one's to mend.
         change(|rows| drop(rows.insert(id(2), br#"{"v":999,"row":{"anything":1}}"#).unwrap()));
-        assert!(matches!(error(disk.open()), LedgerError::Newer(999)), "{what}");
+        assert!(matches!(error(disk.open()), LedgerError::Newer(999)), "{summary}");
     }
 }

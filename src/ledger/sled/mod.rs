@@ -13,13 +13,19 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{
-    Begun, Delivery, Ledger, LedgerError, Query, Reply,
-    folder::{Folder, io_error},
-    stamp::{Stamp, Stamped},
-    trees::{Changes, Encoded, Trees},
-};
-use crate::{document::DeliveryId, effect};
+pub(super) mod folder;
+mod high_water_mark;
+#[cfg(test)]
+mod tests;
+mod trees;
+
+pub use folder::move_aside;
+
+use super::{Begun, Delivery, Ledger, LedgerError, Query, Reply};
+use crate::{model::document::DeliveryId, platform::effect};
+use folder::{Folder, io_error};
+use high_water_mark::{HighWaterMark, Stamped};
+use trees::{Changes, Encoded, Trees};
 
 /// Requests that may wait; whoever comes then waits for a place, within the same deadline.
 const QUEUE: usize = 256;
@@ -177,7 +183,7 @@ impl Drop for Closing {
 struct Owner {
     // The trees are closed before the folder's lock goes.
     trees: Trees,
-    stamp: Stamp,
+    stamp: HighWaterMark,
     /// A handle of our own: sled's flush hands bytes to the kernel and does not wait for the disk.
     db: File,
     sync: SyncFile,
@@ -203,7 +209,7 @@ impl Owner {
         };
         trees.flush()?;
         folder.sync()?;
-        let stamp = Stamp::open(&stamped, store, trees.sequence())?;
+        let stamp = HighWaterMark::open(&stamped, store, trees.sequence())?;
         folder.finish()?;
         let db = effect::open(&folder.db()).map_err(io_error("open", &folder.db()))?;
         Ok(Self { trees, stamp, db, sync, _folder: folder })
@@ -310,6 +316,3 @@ fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
 fn lost_or_io(panic: String) -> LedgerError {
     if panic.contains("Os {") { LedgerError::Io(panic) } else { LedgerError::Lost(panic) }
 }
-
-#[cfg(test)]
-mod tests;

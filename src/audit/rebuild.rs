@@ -13,11 +13,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use super::DeliveryError;
+use crate::delivery::DeliveryError;
 use crate::{
     config::{Config, Inbox},
-    document::DeliveryId,
-    effect,
     filing::{
         notes::{self, NoteFile},
         reason::{self, Record},
@@ -27,7 +25,9 @@ use crate::{
     ledger::{
         Accepted, Begun, Delivery, Filing, Ledger, LedgerError, Query, Reason, Rejected, SledLedger, Stage, move_aside,
     },
-    place::{Place, RelPath},
+    model::document::DeliveryId,
+    model::path::{InboxPath, RelPath},
+    platform::effect,
 };
 
 /// Rows written at once.
@@ -235,7 +235,7 @@ impl Said {
 }
 
 fn accepted(inbox: &Inbox, path: &RelPath, receipt: Receipt) -> Said {
-    let (place, at) = (Place { inbox: inbox.name.clone(), path: path.clone() }, receipt.accepted_at);
+    let (place, at) = (InboxPath { inbox: inbox.name.clone(), path: path.clone() }, receipt.accepted_at);
     let filing = Filing { to: Some(place.clone()), filed: Some(at) };
     let mut row = Delivery {
         key: receipt.key,
@@ -253,11 +253,11 @@ fn accepted(inbox: &Inbox, path: &RelPath, receipt: Receipt) -> Said {
 }
 
 fn rejected(inbox: &Inbox, path: &RelPath, record: Record) -> Said {
-    let (place, at) = (Place { inbox: inbox.name.clone(), path: path.clone() }, record.at);
+    let (place, at) = (InboxPath { inbox: inbox.name.clone(), path: path.clone() }, record.at);
     let reason = Reason {
         code: record.code,
-        what: "The note beside the document says why.".into(),
-        todo: "Do what the note beside the document says.".into(),
+        summary: "The note beside the document says why.".into(),
+        remedy: "Do what the note beside the document says.".into(),
         maybe_sent: record.maybe_sent,
     };
     let filing = Filing { to: Some(place.clone()), filed: Some(at) };

@@ -2,19 +2,19 @@
 
 /// Final for this file as it is: somebody must mend something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Problem {
     /// A fixed word for programs.
     pub code: &'static str,
     /// What happened.
-    pub what: String,
+    pub summary: String,
     /// What to do.
-    pub todo: String,
+    pub remedy: String,
 }
 
-impl Refusal {
+impl Problem {
     /// All three parts.
-    pub fn new(code: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { code, what: what.into(), todo: todo.into() }
+    pub fn new(code: &'static str, summary: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, summary: summary.into(), remedy: remedy.into() }
     }
 }
 

@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use crate::{
     config::{Config, Inbox},
-    document::DeliveryId,
-    effect,
     filing::{
         self, reason,
         receipt::{self, Receipt, Status},
     },
     inbox::{Role, role, scan},
     ledger::{Delivery, Ledger, LedgerError, Query, Stage},
-    place::RelPath,
+    model::document::DeliveryId,
+    model::path::RelPath,
+    platform::effect,
 };
 
 /// Rows read at once.
@@ -69,7 +69,8 @@ pub struct Finding {
     /// The file that it is about.
     pub file: PathBuf,
     /// What is wrong, in whole sentences.
-    pub what: String,
+    #[serde(rename = "what")]
+    pub summary: String,
 }
 
 /// A row, as far as it is compared.
@@ -144,16 +145,16 @@ impl Audit<'_> {
         day.entry(format!("{}/{folder}", inbox.name)).or_default()
     }
 
-    fn find(&mut self, folder: &Path, path: &RelPath, what: &str) {
-        self.report.findings.push(Finding { file: folder.join(path.as_path()), what: what.into() });
+    fn find(&mut self, folder: &Path, path: &RelPath, summary: &str) {
+        self.report.findings.push(Finding { file: folder.join(path.as_path()), summary: summary.into() });
     }
 
     /// What lies in an inbox, and the rows that came from it.
     fn inbox(&mut self, inbox: &Inbox) {
         let listing = scan(&inbox.path, || {});
         if !listing.as_ref().is_ok_and(|listing| listing.unread.is_empty()) {
-            let what = "It cannot be read, or not all of it: is it mounted, and may chartdrop read it?";
-            self.report.findings.push(Finding { file: inbox.path.clone(), what: what.into() });
+            let summary = "It cannot be read, or not all of it: is it mounted, and may chartdrop read it?";
+            self.report.findings.push(Finding { file: inbox.path.clone(), summary: summary.into() });
         }
         let listing = listing.unwrap_or_default();
         let mut lying: BTreeMap<RelPath, Timestamp> = BTreeMap::new();
@@ -288,8 +289,8 @@ impl Audit<'_> {
         let Some(contents) = self.contents(&inbox.failed, reason::ENDING) else { return };
         for document in contents.documents.keys() {
             if !contents.notes.contains_key(&filing::note_of(document, reason::ENDING)) {
-                let what = "There is no reason beside it. Move it back into the patient's folder in the inbox to try it again.";
-                self.find(&inbox.failed, document, what);
+                let summary = "There is no reason beside it. Move it back into the patient's folder in the inbox to try it again.";
+                self.find(&inbox.failed, document, summary);
             }
         }
     }
@@ -301,8 +302,8 @@ impl Audit<'_> {
             // Made at the first start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                let what = format!("It cannot be read: {error}.");
-                self.report.findings.push(Finding { file: folder.into(), what });
+                let summary = format!("It cannot be read: {error}.");
+                self.report.findings.push(Finding { file: folder.into(), summary });
                 return None;
             }
         };

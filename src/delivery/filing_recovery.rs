@@ -11,18 +11,17 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{
-    DeliveryError, Engine, after, age,
-    attend::{HELD, Item, Outcome, Step, Waiting, wait},
-    duplicate,
+    DeliveryError, Engine, after, age, duplicate,
     steps::{self, MOST_SEARCHES, found_by_search},
+    worker::{HELD, Item, Outcome, Step, Waiting, wait},
 };
 use crate::{
     config::{Inbox, OnUnknown},
-    effect,
     filing::{self, FilingError, Found},
     inbox::Candidate,
     ledger::{Delivery, Query, Queued, Stage},
-    place::RelPath,
+    model::path::RelPath,
+    platform::effect,
     redox::Failure,
 };
 

@@ -4,11 +4,14 @@ use std::{ffi::OsStr, io, path::Path};
 
 use serde::Deserialize;
 
-use super::{beneath::Root, refusal::Refusal, scan::PATIENT_FILE};
 use crate::{
     config::{FolderPattern, strict, units::Date},
-    document::{Gender, Identifier, Patient},
-    place::RelPath,
+    model::document::{Gender, Identifier, Patient},
+    model::path::RelPath,
+};
+use crate::{
+    inbox::{dir::InboxDir, scan::PATIENT_FILE},
+    model::problem::Problem,
 };
 
 /// A `patient.toml` is a few lines.
@@ -30,21 +33,21 @@ struct PatientFile {
 #[derive(Debug)]
 pub enum Failure {
     /// A person must mend something.
-    Refused(Refusal),
+    Refused(Problem),
     /// The file could not be read just now.
     Busy(io::Error),
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<Problem> for Failure {
+    fn from(refusal: Problem) -> Self {
         Self::Refused(refusal)
     }
 }
 
 /// Whose document this is, by the folder it lies in.
-pub fn of_folder(root: &Root, document: &RelPath, by_name: Option<&FolderPattern>) -> Result<Patient, Failure> {
+pub fn of_folder(root: &InboxDir, document: &RelPath, by_name: Option<&FolderPattern>) -> Result<Patient, Failure> {
     let Some(folder) = document.first_folder() else {
-        return Err(Refusal::new(
+        return Err(Problem::new(
             "no-patient-folder",
             "The document was dropped beside the patient folders, not into one, so nobody can tell whose it is.",
             "Move the document into the folder of its patient.",
@@ -61,7 +64,7 @@ pub fn of_folder(root: &Root, document: &RelPath, by_name: Option<&FolderPattern
                 Patient { identifier: vec![named], family: None, given: vec![], birth_date: None, gender: None };
             Ok(patient)
         }
-        (None, None) => Err(Refusal::new(
+        (None, None) => Err(Problem::new(
             "no-patient",
             "Nothing says whose folder this is: it holds no patient.toml, and its name is not one that says it.",
             "Put a patient.toml with the patient's number, name and birth date into the patient's folder in the inbox, then move the document back there.",
@@ -72,7 +75,7 @@ pub fn of_folder(root: &Root, document: &RelPath, by_name: Option<&FolderPattern
 
 /// The number in a folder's name. One that only a part of a longer word fits, such as the 12 of `12O4`, or one of two, would
 /// be somebody's guess.
-fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Option<Identifier>, Refusal> {
+fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Option<Identifier>, Problem> {
     let Some(name) = folder.to_str() else { return Ok(None) };
     let mut value = None;
     for captures in by_name.pattern.captures_iter(name) {
@@ -81,7 +84,7 @@ fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Option<Identifie
         let is_part = (number.start() == whole.start() && runs_on(name[..whole.start()].chars().next_back()))
             || (number.end() == whole.end() && runs_on(name[whole.end()..].chars().next()));
         if is_part || value.is_some_and(|value| value != number.as_str()) {
-            return Err(Refusal::new(
+            return Err(Problem::new(
                 "patient-name-unclear",
                 "It is not clear which part of the folder's name is the patient's number: letters or digits follow it directly, or there are two numbers.",
                 "Write the number by itself, with a space before the patient's name (for example 0000000001 Bixby), then move the document back into the folder in the inbox.",
@@ -95,9 +98,9 @@ fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Option<Identifie
 }
 
 /// Not read, and not overlooked: it may say that the folder is another patient's.
-pub fn misnamed(name: &OsStr) -> Refusal {
+pub fn misnamed(name: &OsStr) -> Problem {
     let name: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
-    Refusal::new(
+    Problem::new(
         "patient-misnamed",
         format!(
             "The file that says whose folder this is must be called patient.toml, in small letters and with nothing behind it. Here it is called {name}, and was not read."
@@ -107,7 +110,7 @@ pub fn misnamed(name: &OsStr) -> Refusal {
 }
 
 /// What a folder's `patient.toml` says; `None` when there is none.
-pub fn from_file(root: &Root, folder: &OsStr) -> Result<Option<Patient>, Failure> {
+pub fn from_file(root: &InboxDir, folder: &OsStr) -> Result<Option<Patient>, Failure> {
     let Some(rel) = RelPath::new(&Path::new(folder).join(PATIENT_FILE)) else { return Ok(None) };
     let bytes = match root.read_small(&rel, FILE_LIMIT) {
         Ok(bytes) => bytes,
@@ -121,13 +124,13 @@ pub fn from_file(root: &Root, folder: &OsStr) -> Result<Option<Patient>, Failure
 }
 
 /// Parses a `patient.toml`.
-pub fn parse(bytes: &[u8]) -> Result<Patient, Refusal> {
+pub fn parse(bytes: &[u8]) -> Result<Patient, Problem> {
     let file: PatientFile = strict::toml(bytes).map_err(|error| unreadable(error.to_string()))?;
-    checked(file).map_err(|what| unreadable(what.into()))
+    checked(file).map_err(|summary| unreadable(summary.into()))
 }
 
-fn unreadable(why: String) -> Refusal {
-    Refusal::new(
+fn unreadable(why: String) -> Problem {
+    Problem::new(
         "patient-unreadable",
         format!(
             "The patient's patient.toml cannot be understood, so nobody can tell for certain whose folder this is: {why}."
@@ -184,10 +187,10 @@ fn is_unseen(c: char) -> bool {
 }
 
 /// The folder's name and its `patient.toml` are two statements: they must not contradict each other.
-fn agree(patient: Patient, named: &Identifier) -> Result<Patient, Refusal> {
+fn agree(patient: Patient, named: &Identifier) -> Result<Patient, Problem> {
     let mut same_system = patient.identifier.iter().filter(|identifier| identifier.system == named.system).peekable();
     if same_system.peek().is_some() && !same_system.any(|identifier| identifier.value == named.value) {
-        return Err(Refusal::new(
+        return Err(Problem::new(
             "patient-mismatch",
             "The folder's name and the patient.toml in it name different patients, so the document was not sent to either.",
             "Find out whose folder it is, mend its name or its patient.toml in the inbox, then move the document back there.",
@@ -197,7 +200,7 @@ fn agree(patient: Patient, named: &Identifier) -> Result<Patient, Refusal> {
 }
 
 /// A patient folder that was dropped into another patient's folder: its documents are not the outer patient's.
-fn no_patient_inside_another(root: &Root, document: &RelPath) -> Result<(), Failure> {
+fn no_patient_inside_another(root: &InboxDir, document: &RelPath) -> Result<(), Failure> {
     let mut folder = document.parent();
     while let Some(inner) = folder.filter(|folder| folder.parent().is_some()) {
         let file = RelPath::new(&inner.as_path().join(PATIENT_FILE));
@@ -206,7 +209,7 @@ fn no_patient_inside_another(root: &Root, document: &RelPath) -> Result<(), Fail
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(Failure::Busy(error)),
             _ => {
-                return Err(Refusal::new(
+                return Err(Problem::new(
                     "patient-inside-patient",
                     "The document lies in a folder with a patient.toml of its own, inside another patient's folder, so it could belong to either.",
                     "Move the inner patient's folder out, so that every patient's folder lies directly in the inbox, then move the document back into the right one.",

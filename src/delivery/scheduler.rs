@@ -18,15 +18,15 @@ use tracing::{error, info, warn};
 use super::{
     DeliveryError, Engine,
     alarm::{Alarm, Word},
-    attend::{Outcome, Waiting},
     channel::Channel,
+    worker::{Outcome, Waiting},
 };
 use crate::{
     config::Inbox,
     filing,
     inbox::{Candidate, Listing, Lock, Settler, Watcher, scan},
-    place::RelPath,
-    pulse::Pulse,
+    model::path::RelPath,
+    platform::heartbeat::Heartbeat,
 };
 
 /// So many documents are taken from one scan; the next scan takes the next. Bounds what is held in memory.
@@ -83,7 +83,7 @@ impl Engine {
         // An error in one inbox ends all: what the ledger cannot record must not be sent.
         let stop = shutdown.child_token();
         for inbox in &self.config.inboxes {
-            let tender = Tender {
+            let tender = InboxLoop {
                 engine: Arc::clone(&self),
                 inbox: inbox.clone(),
                 mode,
@@ -151,7 +151,7 @@ fn broken(_: JoinError) -> DeliveryError {
 }
 
 /// One inbox and what is under way from it.
-struct Tender {
+struct InboxLoop {
     engine: Arc<Engine>,
     inbox: Inbox,
     mode: Mode,
@@ -166,11 +166,11 @@ struct Tender {
     /// Some patient folder could not be read at the last look.
     unread: bool,
     alarm: Alarm,
-    pulse: Pulse,
+    pulse: Heartbeat,
     summary: Summary,
 }
 
-impl Tender {
+impl InboxLoop {
     async fn tend(mut self, first_scan: Arc<Semaphore>) -> Result<Summary, DeliveryError> {
         let mut watcher = Watcher::new(&self.inbox);
         let mut lock = Lock::default();
@@ -183,12 +183,13 @@ impl Tender {
             let (inbox, vetting) = (self.inbox.clone(), Arc::clone(&self.engine.vetting));
             let known = mounts.clone();
             let pulse = self.pulse.clone();
-            pulse.beat(began);
+            pulse.expect_next_by(began);
             // The watch stands before the scan looks: what comes in between is seen by one or the other.
             let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
                 vetting.look(&inbox);
-                let listing = lock.hold(&inbox.path).and_then(|()| scan(&inbox.path, || pulse.beat(Instant::now())));
+                let listing =
+                    lock.hold(&inbox.path).and_then(|()| scan(&inbox.path, || pulse.expect_next_by(Instant::now())));
                 (watcher, lock, pause, listing)
             })
             .await
@@ -236,7 +237,7 @@ impl Tender {
             let idle = self.queue.is_empty();
             let due = until.map_or(next, |until| next.min(until)).max(quiet);
             // While there is a queue, the next sign of life comes with the next worker that ends.
-            self.pulse.beat(if idle {
+            self.pulse.expect_next_by(if idle {
                 due
             } else {
                 due.max(Instant::now() + self.engine.config.redox.request_timeout)

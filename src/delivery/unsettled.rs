@@ -10,15 +10,15 @@ use tracing::error;
 
 use super::{
     DeliveryError, Engine, age,
-    recover::{LONG_GONE, folder_stands},
+    filing_recovery::{LONG_GONE, folder_stands},
     steps::blocking,
 };
 use crate::{
     config::Inbox,
-    document::DeliveryId,
-    effect,
     ledger::{Delivery, Query, Stage},
-    place::{Place, RelPath},
+    model::document::DeliveryId,
+    model::path::{InboxPath, RelPath},
+    platform::effect,
 };
 
 /// More open deliveries than any clinic has; reading them all takes a second or two.
@@ -26,10 +26,10 @@ const MOST_OPEN: usize = 100_000;
 
 /// By delivery: where its document lies.
 #[derive(Default)]
-pub(super) struct Doubts(Mutex<HashMap<DeliveryId, Doubt>>);
+pub(super) struct Unsettled(Mutex<HashMap<DeliveryId, Doubt>>);
 
 struct Doubt {
-    place: Place,
+    place: InboxPath,
     /// When its row was last written.
     since: Timestamp,
     /// Another delivery began at its place: its document was replaced, or is another patient's by now.
@@ -40,7 +40,7 @@ struct Doubt {
     is_said: bool,
 }
 
-impl Doubts {
+impl Unsettled {
     fn open(&self) -> MutexGuard<'_, HashMap<DeliveryId, Doubt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,12 +69,12 @@ impl Engine {
     }
 
     /// Whatever becomes of the document that lies there, its note must not say that it was not sent.
-    pub(super) fn is_in_doubt_at(&self, place: &Place) -> bool {
+    pub(super) fn is_in_doubt_at(&self, place: &InboxPath) -> bool {
         self.doubts.open().values().any(|doubt| doubt.place == *place && !doubt.is_past)
     }
 
     /// A delivery begins at a place: whichever else was there is there no more.
-    pub(super) fn supersede(&self, place: &Place, by: DeliveryId) {
+    pub(super) fn supersede(&self, place: &InboxPath, by: DeliveryId) {
         for (id, doubt) in self.doubts.open().iter_mut() {
             doubt.is_superseded |= *id != by && doubt.place == *place;
         }

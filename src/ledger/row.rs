@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use crate::{
-    document::{DeliveryId, Document, Key, Patient},
-    message::{Answer, Message, Upload},
-    place::{Place, RelPath},
+    model::document::{DeliveryId, Document, Key, Patient},
+    model::message::{Answer, Message, Upload},
+    model::path::{InboxPath, RelPath},
 };
 
 /// The longest row that may be stored, in bytes; sled moves values past about 9 KB to files that it never syncs.
@@ -22,7 +22,7 @@ pub struct Delivery {
     /// Counts the durable steps; 0 before the first. [`super::Ledger::advance`] takes only the revision it holds.
     pub revision: u64,
     /// Where the file was last seen.
-    pub place: Place,
+    pub place: InboxPath,
     /// When the file was first identified: the document's date when nobody gave another.
     pub first_seen: Timestamp,
     /// When this row was last written.
@@ -105,7 +105,7 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Twin {
     /// Where it was dropped.
-    pub from: Place,
+    pub from: InboxPath,
     /// Where it is to lie, beneath done.
     pub to: RelPath,
 }
@@ -129,9 +129,11 @@ pub struct Reason {
     /// A fixed word for programs, e.g. `no-patient`.
     pub code: String,
     /// What happened, in whole sentences.
-    pub what: String,
+    #[serde(rename = "what")]
+    pub summary: String,
     /// What to do next, in whole sentences.
-    pub todo: String,
+    #[serde(rename = "todo")]
+    pub remedy: String,
     /// Whether the message may have arrived all the same.
     pub maybe_sent: bool,
 }
@@ -140,7 +142,7 @@ pub struct Reason {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filing {
     /// Where the document is to lie, relative to done or failed; fixed before the move, so that a crash in between can be told from a file taken away.
-    pub to: Option<Place>,
+    pub to: Option<InboxPath>,
     /// When document, sidecar and receipt or reason lay there.
     pub filed: Option<Timestamp>,
 }
@@ -227,7 +229,7 @@ impl Delivery {
 
     fn spare_words(&mut self) {
         let words = match &mut self.stage {
-            Stage::Rejected(rejected) => &mut rejected.reason.what,
+            Stage::Rejected(rejected) => &mut rejected.reason.summary,
             Stage::Queued(queued) => &mut queued.why,
             Stage::Unknown(unknown) => &mut unknown.why,
             Stage::Sending(_) | Stage::Accepted(_) => return,
@@ -315,7 +317,7 @@ mod tests {
             let mut large = row.clone();
             match &mut large.stage {
                 Stage::Accepted(accepted) => accepted.answer.headers = vec![("x".into(), "y".repeat(ROW_LIMIT)); 2],
-                Stage::Rejected(rejected) => rejected.reason.what = "ü".repeat(ROW_LIMIT),
+                Stage::Rejected(rejected) => rejected.reason.summary = "ü".repeat(ROW_LIMIT),
                 Stage::Queued(queued) => queued.why = "z".repeat(ROW_LIMIT),
                 Stage::Sending(_) | Stage::Unknown(_) => continue,
             }

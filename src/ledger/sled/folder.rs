@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::LedgerError;
-use crate::{effect, mount};
+use crate::ledger::LedgerError;
+use crate::{platform::effect, platform::filesystem};
 
 /// Lies in a ledger that is just being made, and so has never recorded anything.
 const UNFINISHED: &str = "unfinished";
@@ -26,7 +26,7 @@ impl Folder {
     pub(super) fn take(path: &Path) -> Result<Self, LedgerError> {
         create(path).map_err(io_error("create", path))?;
         let handle = effect::open(path).map_err(io_error("open", path))?;
-        if let Some(name) = mount::share(&handle).map_err(io_error("examine", path))? {
+        if let Some(name) = filesystem::network_filesystem(&handle).map_err(io_error("examine", path))? {
             let text = format!("{} is on {name}; choose a folder on a disk of this machine", path.display());
             return Err(LedgerError::Unsuitable(text));
         }

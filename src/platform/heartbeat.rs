@@ -7,18 +7,18 @@ use std::{
 
 /// Says until when silence is in order.
 #[derive(Clone, Debug)]
-pub struct Pulse(Arc<Mutex<Instant>>);
+pub struct Heartbeat(Arc<Mutex<Instant>>);
 
-impl Default for Pulse {
+impl Default for Heartbeat {
     /// Expected now.
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Alive, and not expected to say so again before `until`.
-    pub fn beat(&self, until: Instant) {
+    pub fn expect_next_by(&self, until: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
@@ -34,8 +34,8 @@ mod tests {
 
     #[test]
     fn silence_counts_from_when_it_was_to_end() {
-        let (pulse, now) = (Pulse::default(), Instant::now());
-        pulse.beat(now + Duration::from_secs(60));
+        let (pulse, now) = (Heartbeat::default(), Instant::now());
+        pulse.expect_next_by(now + Duration::from_secs(60));
         assert_eq!(pulse.overdue(now + Duration::from_secs(60)), Duration::ZERO);
         assert_eq!(pulse.overdue(now + Duration::from_secs(70)), Duration::from_secs(10));
     }
