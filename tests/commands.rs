@@ -145,7 +145,7 @@ fn an_operator_sees_and_decides() {
     assert_eq!(clinic.run_once(), 0);
     let accepted = clinic.accepted();
     assert_eq!(accepted.len(), 2);
-    assert_ne!(accepted[0]["bundle_id"], accepted[1]["bundle_id"], "sent again on purpose: new ids");
+    assert_eq!(accepted[0]["bundle_sha256"], accepted[1]["bundle_sha256"], "the same message once more");
     assert_eq!(accepted[0]["master_identifier"], accepted[1]["master_identifier"]);
     assert_eq!(clinic.receipt("done/bixby/a.pdf.receipt.json")["sends"], 2);
     assert!(out(&clinic.command(&["history"])).contains(&id));

@@ -141,21 +141,13 @@ fn row(n: u64) -> Delivery {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&n.to_be_bytes());
     let path = RelPath::new(Path::new("1001/scan.pdf")).unwrap();
-    Delivery {
-        key: Key {
-            destination: Destination("Staging/test-clinic".into()),
-            patient: "urn:test|1001".into(),
-            sha256: Sha256(digest),
-        },
-        revision: 0,
-        place: InboxPath { inbox: "front-desk".into(), path },
-        first_seen: jiff::Timestamp::UNIX_EPOCH,
-        updated: jiff::Timestamp::UNIX_EPOCH,
-        document: None,
-        sends: 0,
-        uncertain: 0,
-        stage: Stage::Queued(Queued::default()),
-    }
+    let key = Key {
+        destination: Destination("Staging/test-clinic".into()),
+        patient: "urn:test|1001".into(),
+        sha256: Sha256(digest),
+    };
+    let place = InboxPath { inbox: "front-desk".into(), path };
+    Delivery::new(key, place, None, jiff::Timestamp::UNIX_EPOCH, Stage::Queued(Queued::default()))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

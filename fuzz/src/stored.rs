@@ -11,9 +11,9 @@ use chartdrop::{
 pub fn row(bytes: &[u8]) {
     let Ok(row) = Delivery::decode(bytes) else { return };
     let mut small = row.clone();
-    small.slim();
+    small.truncate_to_limit();
     assert_eq!((&small.key, &small.document, small.is_filed()), (&row.key, &row.document, row.is_filed()));
-    small.shrink();
+    small.redact_final();
     assert_eq!((small.id(), small.is_filed(), small.due()), (row.id(), row.is_filed(), row.due()));
     for row in [row, small] {
         match row.encode() {

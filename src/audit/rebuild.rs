@@ -172,7 +172,7 @@ async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, Delivery
 /// be set back.
 fn knows_less(standing: &Delivery, told: &Delivery) -> bool {
     // Counted before the message leaves: an answer to this very one is not known yet.
-    let waits = matches!(standing.stage, Stage::Sending(_) | Stage::Unknown(_));
+    let waits = matches!(standing.stage, Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_));
     standing.sends < told.sends || (waits && standing.sends == told.sends && matches!(told.stage, Stage::Accepted(_)))
 }
 
@@ -237,18 +237,10 @@ impl Said {
 fn accepted(inbox: &Inbox, path: &RelPath, receipt: Receipt) -> Said {
     let (place, at) = (InboxPath { inbox: inbox.name.clone(), path: path.clone() }, receipt.accepted_at);
     let filing = Filing { to: Some(place.clone()), filed: Some(at) };
-    let mut row = Delivery {
-        key: receipt.key,
-        revision: 0,
-        place,
-        first_seen: at,
-        updated: at,
-        document: Some(receipt.document),
-        sends: receipt.sends,
-        uncertain: receipt.uncertain,
-        stage: Stage::Accepted(Accepted { at, message: None, answer: receipt.answer, filing, twin: None }),
-    };
-    row.shrink();
+    let accepted = Accepted { at, message: None, answer: receipt.answer, filing, duplicate: None };
+    let mut row = Delivery::new(receipt.key, place, Some(receipt.document), at, Stage::Accepted(accepted));
+    (row.sends, row.uncertain) = (receipt.sends, receipt.uncertain);
+    row.redact_final();
     Said { row, first_hand: receipt.status == Status::Accepted }
 }
 
@@ -261,17 +253,9 @@ fn rejected(inbox: &Inbox, path: &RelPath, record: Record) -> Said {
         maybe_sent: record.maybe_sent,
     };
     let filing = Filing { to: Some(place.clone()), filed: Some(at) };
-    let row = Delivery {
-        key: record.key,
-        revision: 0,
-        place,
-        first_seen: at,
-        updated: at,
-        document: None,
-        sends: record.sends,
-        uncertain: record.uncertain,
-        stage: Stage::Rejected(Rejected { at, reason, upload: None, filing }),
-    };
+    let rejected = Stage::Rejected(Rejected { at, reason, upload: None, filing });
+    let mut row = Delivery::new(record.key, place, None, at, rejected);
+    (row.sends, row.uncertain) = (record.sends, record.uncertain);
     Said { row, first_hand: true }
 }
 

@@ -120,7 +120,7 @@ impl Row {
     fn of(row: Delivery) -> Self {
         let maybe_sent = row.sends > 0;
         let stage = match row.stage {
-            Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) => End::Open { maybe_sent },
+            Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) => End::Open { maybe_sent },
             Stage::Accepted(accepted) => {
                 End::Accepted { to: accepted.filing.to.map(|to| to.path), filed: accepted.filing.filed.is_some() }
             }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::DONE;
 use crate::{
     config::Config,
-    delivery::operator,
+    delivery::{Decision, held_problem, operator},
     ledger::{Delivery, Ledger, Query, SledLedger, Stage},
     model::document::DeliveryId,
 };
@@ -73,10 +73,9 @@ struct View {
 impl View {
     fn of(row: &Delivery) -> Self {
         let (stage, why) = match &row.stage {
-            Stage::Queued(queued) if queued.due == jiff::Timestamp::MAX => ("held", queued.why.clone()),
             Stage::Queued(queued) => ("queued", queued.why.clone()),
             Stage::Sending(_) => ("sending", String::new()),
-            Stage::Unknown(unknown) if unknown.due.is_none() => ("held", unknown.why.clone()),
+            Stage::Held(held) => ("held", held_problem(held).summary),
             Stage::Unknown(unknown) => ("unknown", unknown.why.clone()),
             Stage::Accepted(_) => ("accepted", String::new()),
             Stage::Rejected(rejected) => ("rejected", rejected.reason.summary.clone()),
@@ -87,7 +86,7 @@ impl View {
             inbox: row.place.inbox.clone(),
             path: row.place.path.to_string(),
             updated: row.updated,
-            due: row.due().filter(|due| *due < jiff::Timestamp::MAX),
+            due: row.due(),
             sends: row.sends,
             uncertain: row.uncertain,
             why,
@@ -169,22 +168,24 @@ pub async fn retry(config: &Path, args: RetryArgs) -> anyhow::Result<u8> {
     }
     for row in rows {
         let id = row.id();
-        println!("{id}: {}", operator::retry(&config, &ledger, row).await?);
+        println!("{id}: {}", operator::carry_out(&config, &ledger, row, &Decision::Retry, &person()).await?);
     }
     Ok(DONE)
 }
 
 /// Keeps a delivery back.
 pub async fn hold(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
-    let (_, ledger) = open(config)?;
-    println!("{}", operator::hold(&ledger, find(&ledger, &args.id).await?).await?);
+    let (config, ledger) = open(config)?;
+    let row = find(&ledger, &args.id).await?;
+    println!("{}", operator::carry_out(&config, &ledger, row, &Decision::Hold, &person()).await?);
     Ok(DONE)
 }
 
 /// Lets a held delivery go on.
 pub async fn release(config: &Path, args: IdArgs) -> anyhow::Result<u8> {
     let (config, ledger) = open(config)?;
-    println!("{}", operator::release(&config, &ledger, find(&ledger, &args.id).await?).await?);
+    let row = find(&ledger, &args.id).await?;
+    println!("{}", operator::carry_out(&config, &ledger, row, &Decision::Release, &person()).await?);
     Ok(DONE)
 }
 
@@ -200,4 +201,9 @@ async fn find(ledger: &SledLedger, id: &str) -> anyhow::Result<Delivery> {
         0 => bail!("There is no delivery {id}. `chartdrop status` and `chartdrop history` list them."),
         n => bail!("{n} deliveries begin with {id}. Give more of the id."),
     }
+}
+
+/// The user who gave the command.
+fn person() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "somebody".into())
 }

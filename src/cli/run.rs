@@ -160,7 +160,7 @@ fn report(summary: &Summary, engine: &Engine) -> u8 {
         );
     }
     match engine.trouble() {
-        Some(trouble) if trouble.stopped => {
+        Some(trouble) if trouble.is_stopped() => {
             println!("{}\nNothing is lost. {}", trouble.summary, trouble.remedy);
             COULD_NOT_WORK
         }

@@ -132,6 +132,8 @@ pub struct Delivery {
     pub upload_max_age: Duration,
     /// What to do when an answer was lost.
     pub on_unknown: OnUnknown,
+    /// The pauses before each resend of a message whose answer was lost: as many resends as pauses, then it is held.
+    pub resend_after: Vec<Duration>,
 }
 
 /// Which of Redox's two ways a document takes.
@@ -153,7 +155,7 @@ pub enum Method {
 pub enum OnUnknown {
     /// Ask the destination whether it has the document.
     Search,
-    /// Send the same bytes again, three times at most, then hold.
+    /// Send the same bytes again, after each pause of `resend_after`, then hold.
     #[default]
     Resend,
     /// Leave it to a person.

@@ -113,6 +113,7 @@ struct RawDelivery {
     alarm_after: Duration,
     upload_max_age: Duration,
     on_unknown: OnUnknown,
+    resend_after: Vec<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -190,6 +191,7 @@ impl Default for RawDelivery {
             alarm_after: Duration::seconds(3600),
             upload_max_age: Duration::seconds(86_400),
             on_unknown: OnUnknown::default(),
+            resend_after: vec![Duration::seconds(60), Duration::seconds(600), Duration::seconds(3600)],
         }
     }
 }
@@ -327,7 +329,11 @@ fn delivery(raw: &RawDelivery) -> Result<super::Delivery, String> {
     if raw.retry_first > raw.retry_max {
         return Err("delivery.retry_first must not be longer than delivery.retry_max".into());
     }
+    if raw.resend_after.len() > 10 {
+        return Err("delivery.resend_after has more than 10 pauses: each is one more copy that a chart may get".into());
+    }
     Ok(super::Delivery {
+        resend_after: raw.resend_after.iter().map(|pause| pause.get()).collect(),
         method: raw.method,
         embed_limit: raw.embed_limit.0,
         size_limit: raw.size_limit.0,

@@ -10,43 +10,51 @@ use tracing::info;
 
 use super::{
     DeliveryError, Engine,
-    steps::blocking,
-    worker::{Item, Outcome, SOON, Waiting, wait},
+    filing_recovery::recorded,
+    perform::found_of,
+    worker::{Item, Outcome, SOON, Waiting, blocking, files_of, wait},
 };
 use crate::{
     config::Inbox,
     filing::{
-        self, FilingError, Found, Note,
-        receipt::{Receipt, Status},
+        self, FilingError, Note,
+        receipt::{self, Receipt, Status},
     },
-    ledger::{Accepted, Delivery, Stage, Twin},
+    ledger::{Accepted, Delivery, PendingDuplicate, Stage},
     model::path::InboxPath,
     platform::effect,
 };
 
 impl Engine {
     /// Files a document that had been accepted before.
-    pub(super) async fn file_duplicate(&self, row: Delivery, item: Item<'_>) -> Result<Outcome, DeliveryError> {
+    pub(super) async fn file_duplicate(&self, row: Delivery, item: &Item<'_>) -> Result<Outcome, DeliveryError> {
         let Stage::Accepted(accepted) = &row.stage else { return Err(DeliveryError::Broken("a duplicate of nothing")) };
         let Some(note) = note(&row, accepted) else {
             return Err(DeliveryError::Broken("a duplicate without its document"));
         };
-        let from = InboxPath { inbox: item.inbox.name.clone(), path: item.found.document.clone() };
-        let to = match &accepted.twin {
-            Some(twin) if twin.from == from => twin.to.clone(),
+        let from = InboxPath { inbox: item.inbox.name.clone(), path: item.candidate.path.clone() };
+        let files = files_of(item.candidate);
+        // The files at hand, and not those of the first document.
+        let found = found_of(&Delivery { files: Some(files.clone()), ..row.clone() }, item);
+        let to = match &accepted.duplicate {
+            Some(pending) if pending.from == from => pending.to.clone(),
             // Another one's move is not over: `finish_filing` comes back to it.
             Some(_) => return Ok(wait(self.file_again(), Waiting::Filing)),
-            None => match filing::plan(&item.inbox.done, &from.path, &item.found, &note) {
-                Ok(to) => to,
-                Err(error) => return Ok(self.not_filed(&item, &error)),
-            },
+            None => {
+                let (done, path, found) = (item.inbox.done.clone(), from.path.clone(), found.clone());
+                match blocking(move || filing::plan(&done, &path, &found, receipt::ENDING)).await? {
+                    Ok(to) => to,
+                    Err(error) => return Ok(self.not_filed(item, &error)),
+                }
+            }
         };
         info!(delivery = %row.id(), "a duplicate of an accepted document is filed and not sent");
-        let row = self.remember(row, Some(Twin { from, to: to.clone() })).await?;
-        let (inbox, done, found) = (item.inbox.path.clone(), item.inbox.done.clone(), item.found.clone());
+        let pending = PendingDuplicate { from, to: to.clone(), files: Some(files) };
+        let row = self.remember(row, Some(pending)).await?;
+        let (inbox, done) = (item.inbox.path.clone(), item.inbox.done.clone());
         match blocking(move || filing::file(&inbox, &done, &to, &found, &note)).await? {
             Ok(()) => {
-                self.filed(&item);
+                self.filed(item);
                 self.remember(row, None).await?;
                 Ok(Outcome::Accepted)
             }
@@ -55,18 +63,18 @@ impl Engine {
                 self.remember(row, None).await?;
                 Ok(wait(SOON, Waiting::Filing))
             }
-            Err(error) => Ok(self.not_filed(&item, &error)),
+            Err(error) => Ok(self.not_filed(item, &error)),
         }
     }
 
     /// Notes which duplicate is being moved. A row that has no room for that goes without.
-    async fn remember(&self, row: Delivery, twin: Option<Twin>) -> Result<Delivery, DeliveryError> {
+    async fn remember(&self, row: Delivery, duplicate: Option<PendingDuplicate>) -> Result<Delivery, DeliveryError> {
         let Stage::Accepted(accepted) = row.stage.clone() else { return Ok(row) };
-        if accepted.twin == twin {
+        if accepted.duplicate == duplicate {
             return Ok(row);
         }
         let noted = Delivery {
-            stage: Stage::Accepted(Accepted { twin, ..accepted }),
+            stage: Stage::Accepted(Accepted { duplicate, ..accepted }),
             updated: Timestamp::now(),
             ..row.clone()
         };
@@ -77,39 +85,29 @@ impl Engine {
     }
 }
 
-/// The duplicate that a row remembers as being moved.
-pub(super) fn pending(row: &Delivery) -> Option<(&Accepted, &Twin)> {
-    match &row.stage {
-        Stage::Accepted(accepted) => accepted.twin.as_ref().map(|twin| (accepted, twin)),
-        _ => None,
-    }
-}
-
-/// Ends the move of a duplicate that was cut short; the same rules as for a first document. True when nothing is left.
-pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &Twin) -> Result<bool, FilingError> {
+/// Finishes the move of a duplicate that was cut short; the same rules as for a first document. True when nothing is left.
+pub(super) fn finish(
+    inbox: &Inbox,
+    row: &Delivery,
+    accepted: &Accepted,
+    pending: &PendingDuplicate,
+) -> Result<bool, FilingError> {
     let Some(note) = note(row, accepted) else { return Ok(true) };
-    let (from, done) = (&twin.from.path, &inbox.done);
+    let (from, done) = (&pending.from.path, &inbox.done);
     let unreadable = |error| FilingError::Move { folder: done.clone(), error };
     if filing::lies_at(&inbox.path, from, row.key.sha256).map_err(unreadable)? {
         // Intake finds it, and files it.
         return Ok(false);
     }
-    if !filing::lies_at(done, &twin.to, row.key.sha256).map_err(unreadable)? {
+    if !filing::lies_at(done, &pending.to, row.key.sha256).map_err(unreadable)? {
         // Taken away by somebody: the first has its receipt.
         return Ok(true);
     }
     if effect::lies_at(&inbox.path.join(from.as_path())).map_err(unreadable)? {
         // Another document of its name has come; that one's sidecar is not ours to move.
-        filing::write_note(done, &twin.to, &note)?;
+        filing::write_note(done, &pending.to, &note)?;
     } else {
-        let sidecar = filing::sidecar_of(&inbox.path, from).map_err(unreadable)?.only();
-        filing::file(
-            &inbox.path,
-            done,
-            &twin.to,
-            &Found { document: from.clone(), id: None, device: None, sidecar, sidecar_id: None },
-            &note,
-        )?;
+        filing::file(&inbox.path, done, &pending.to, &recorded(from, pending.files.as_ref()), &note)?;
     }
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! What happens next: takes documents from the inboxes through the ledger and Redox into done or failed.
 //!
-//! The only room that knows the inbox, Redox, the ledger and filing. One function decides (`attend.rs`), the steps are
-//! in `steps.rs`; `dispatch.rs` feeds them from the inboxes.
+//! The only room that knows the inbox, Redox, the ledger and filing. `lifecycle/` decides and does nothing; `perform.rs` does
+//! and decides nothing; `worker.rs` is the loop around both; `scheduler.rs` feeds it from the inboxes.
 
 // Effects only through `platform/effect.rs`.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -10,10 +10,11 @@ mod alarm;
 mod channel;
 mod duplicate;
 mod filing_recovery;
+mod lifecycle;
+mod log;
 pub mod operator;
-mod retry;
+mod perform;
 mod scheduler;
-mod steps;
 #[cfg(test)]
 mod tests;
 mod unsettled;
@@ -28,7 +29,9 @@ use std::{
 use jiff::Timestamp;
 
 use channel::Channel;
-pub use channel::Trouble;
+pub use channel::{ChannelState, Trouble};
+use lifecycle::Policy;
+pub use lifecycle::{Decision, held_problem};
 pub use scheduler::{Mode, Summary};
 use unsettled::Unsettled;
 use worker::Item;
@@ -37,10 +40,19 @@ use crate::{
     config::Config,
     inbox::PatientChecks,
     ledger::{Ledger, LedgerError},
-    model::document::{DeliveryId, Destination},
+    model::{
+        document::{Destination, Identifier, Sha256},
+        patient::same_patient,
+    },
     platform::heartbeat::Heartbeat,
     redox::Client,
 };
+
+/// What fuzz/ asks of rows.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use super::lifecycle::fits;
+}
 
 /// Why deliveries cannot go on at all. Whatever lies in the inboxes stays there.
 #[derive(Debug, thiserror::Error)]
@@ -78,29 +90,41 @@ pub struct Engine {
     vetting: Arc<PatientChecks>,
     /// One for each destination: what is wrong with one must not stop the others.
     channels: BTreeMap<Destination, Channel>,
-    /// Deliveries that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
-    busy: Mutex<HashSet<DeliveryId>>,
+    /// How retries go.
+    policy: Policy,
+    /// Documents that a worker is at: two files with the same bytes for the same patient must not be sent side by side.
+    busy: Mutex<Vec<Busy>>,
     /// Inboxes whose finished documents cannot be moved at the moment.
-    jammed: Mutex<HashSet<String>>,
-    /// A move failed: its document may lie where no scan sees it, half filed, so that `recover.rs` must look.
-    half_filed: AtomicBool,
+    filing_blocked: Mutex<HashSet<String>>,
+    /// A move failed: its document may be where no scan sees it, so that `filing_recovery.rs` must look.
+    filing_pending: AtomicBool,
     /// Documents that may have arrived.
-    doubts: Unsettled,
+    unsettled: Unsettled,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Heartbeat>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
 }
 
-/// A delivery that one worker has for itself.
+/// A document that one worker has for itself.
+#[derive(Debug)]
+struct Busy {
+    number: u64,
+    destination: Destination,
+    sha256: Sha256,
+    patient: Vec<Identifier>,
+}
+
+/// While it lives, no other worker has a document with the same bytes for the same patient and destination.
 struct Claim<'a> {
     engine: &'a Engine,
-    id: DeliveryId,
+    number: u64,
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.engine.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        let mut busy = self.engine.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.retain(|busy| busy.number != self.number);
     }
 }
 
@@ -109,16 +133,26 @@ impl Engine {
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
         let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Heartbeat::default())).collect();
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
+        let policy = Policy {
+            on_unknown: config.delivery.on_unknown,
+            resend_after: config.delivery.resend_after.clone(),
+            retry_first: config.delivery.retry_first,
+            retry_max: config.delivery.retry_max,
+            give_up_after: config.delivery.give_up_after,
+            upload_max_age: config.delivery.upload_max_age,
+            endpoint: config.redox.endpoint(),
+        };
         Self {
+            policy,
             vetting: Arc::new(PatientChecks::new(&config.inboxes)),
             config,
             ledger,
             client,
             channels,
             busy: Mutex::default(),
-            jammed: Mutex::default(),
-            half_filed: AtomicBool::new(false),
-            doubts: Unsettled::default(),
+            filing_blocked: Mutex::default(),
+            filing_pending: AtomicBool::new(false),
+            unsettled: Unsettled::default(),
             pulses,
             rebuilt_at,
         }
@@ -140,22 +174,22 @@ impl Engine {
         &self.channels[&item.inbox.destination]
     }
 
-    fn claim(&self, id: DeliveryId) -> Option<Claim<'_>> {
-        let new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        // Lazily: a claim that is dropped gives the delivery free, whoever has it.
-        new.then(|| Claim { engine: self, id })
+    /// A claim on a document; `None` while another worker has the same one. An empty patient stands for a document that was
+    /// not identified.
+    fn claim(&self, destination: &Destination, sha256: Sha256, patient: &[Identifier]) -> Option<Claim<'_>> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |other: &Busy| {
+            other.destination == *destination
+                && other.sha256 == sha256
+                && (patient == other.patient || same_patient(patient, &other.patient))
+        };
+        if busy.iter().any(is_same) {
+            return None;
+        }
+        let number = busy.last().map_or(0, |last| last.number + 1);
+        busy.push(Busy { number, destination: destination.clone(), sha256, patient: patient.to_vec() });
+        Some(Claim { engine: self, number })
     }
-
-    /// A random part (0 to 1) of the pause that comes after `attempt` failed tries.
-    fn pause(&self, attempt: u32) -> Duration {
-        let unit = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
-        retry::pause(attempt, self.config.delivery.retry_first, self.config.delivery.retry_max, unit)
-    }
-}
-
-/// `moment + pause`, as far as timestamps go.
-fn after(moment: Timestamp, pause: Duration) -> Timestamp {
-    moment.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 impl DeliveryError {
@@ -163,9 +197,4 @@ impl DeliveryError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Ledger(LedgerError::Io(_) | LedgerError::InUse) | Self::Rebuild { .. })
     }
-}
-
-/// How long ago, never negative.
-fn age(moment: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(moment)).unwrap_or_default()
 }

@@ -1,18 +1,27 @@
-//! What a person may decide about one delivery: try again, hold, release. Works on the ledger of a stopped daemon.
+//! A person's decision about one delivery, carried out: on the ledger of a stopped daemon, or inside a running one.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
-    age,
-    filing_recovery::{LONG_GONE, folder_stands},
+    Engine,
+    filing_recovery::{LONG_GONE, has_patient_folder},
+    lifecycle::{Decided, Decision, Facts, age, decide},
 };
 use crate::{
-    config::Config,
+    config::{Config, Inbox},
     filing::{self, Beside, Found},
-    ledger::{Delivery, Filing, Ledger, LedgerError, Queued, Reason, Rejected, Stage, Unknown},
-    model::message::Message,
+    ledger::{Delivery, Filing, Ledger, LedgerError},
+    model::{document::DeliveryId, path::RelPath},
     platform::effect,
 };
+
+/// How long a decision waits for a delivery that is just being worked on.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a decision could not be carried out. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -20,131 +29,138 @@ pub enum OperatorError {
     /// The ledger could not be asked.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The file could not be put back.
+    /// The file could not be moved.
     #[error(transparent)]
     Filing(#[from] filing::FilingError),
     /// It makes no sense for this delivery.
     #[error("{0}")]
     Refused(&'static str),
+    /// There is no such delivery.
+    #[error("there is no delivery {0}")]
+    Missing(DeliveryId),
 }
 
-/// Sends again on purpose: with new ids for Bundle and message, and counted in the receipt. Gives back what comes of it.
-pub async fn retry(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
-    let now = Timestamp::now();
-    let queued = Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message: None };
-    // Nobody waits for the answer of one that was being sent when chartdrop was ended.
-    let uncertain = row.uncertain + u32::from(matches!(row.stage, Stage::Sending(_)));
-    let words = match &row.stage {
-        Stage::Queued(waiting) => {
-            let stage = Stage::Queued(Queued { due: now, since: now, why: String::new(), ..waiting.clone() });
-            ledger.advance(Delivery { stage, updated: now, ..row }).await?;
-            return Ok("It will be tried as soon as chartdrop runs.");
+impl Engine {
+    /// Carries out a decision while deliveries go on. Waits a moment for a delivery that is just being worked on.
+    ///
+    /// # Errors
+    /// See [`OperatorError`]; nothing was changed then.
+    pub async fn decide(&self, id: DeliveryId, decision: &Decision, by: &str) -> Result<&'static str, OperatorError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let row = self.ledger.look_up(id).await?.ok_or(OperatorError::Missing(id))?;
+            if let Some(_claim) = self.claim(&row.key.destination, row.key.sha256, &row.identifiers()) {
+                // It may have gone on until it could be claimed.
+                let row = self.ledger.look_up(id).await?.ok_or(OperatorError::Missing(id))?;
+                let told = carry_out(&self.config, self.ledger.as_ref(), row, decision, by).await?;
+                if let Some(row) = self.ledger.look_up(id).await? {
+                    self.track(&row);
+                    super::log::announce(&row);
+                }
+                return Ok(told);
+            }
+            if Instant::now() >= until {
+                return Err(OperatorError::Refused("It is just being worked on. Ask again in a moment."));
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        Stage::Sending(_) | Stage::Unknown(_) => "It will be sent again, as a new message, as soon as chartdrop runs.",
-        Stage::Rejected(rejected) if rejected.filing.filed.is_some() => {
-            put_back(config, &row, &rejected.filing)?;
-            // Its row starts over when the file is seen: what was mended counts.
-            return Ok("It lies in the inbox again, and will be tried as soon as chartdrop runs.");
-        }
-        Stage::Accepted(accepted) if accepted.filing.filed.is_some() => {
-            "It may be sent once more, as a new message: drop the document (and its sidecar) into the patient's folder again."
-        }
-        Stage::Accepted(_) | Stage::Rejected(_) => {
-            return Err(OperatorError::Refused("It is just being filed; chartdrop ends that when it runs."));
-        }
-    };
-    ledger.advance(Delivery { stage: Stage::Queued(queued), first_seen: now, updated: now, uncertain, ..row }).await?;
-    Ok(words)
-}
-
-/// Keeps an open delivery from being sent until it is released.
-pub async fn hold(ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
-    let why = "held by a person".to_owned();
-    let stage = match row.stage.clone() {
-        Stage::Queued(queued) => Stage::Queued(Queued { due: Timestamp::MAX, why, ..queued }),
-        Stage::Unknown(unknown) => Stage::Unknown(Unknown { due: None, ..unknown }),
-        Stage::Sending(_) => {
-            return Err(OperatorError::Refused("It has just been sent; run chartdrop, and hold it then."));
-        }
-        Stage::Accepted(_) | Stage::Rejected(_) => {
-            return Err(OperatorError::Refused("It is final; there is nothing to hold."));
-        }
-    };
-    ledger.advance(Delivery { stage, updated: Timestamp::now(), ..row }).await?;
-    Ok("It is held until you release it.")
-}
-
-/// Lets a held delivery go on: what was never sent is sent, and what was sent without an answer is sent again as it was.
-/// One whose document was taken away, or was sent for another patient since, ends.
-pub async fn release(config: &Config, ledger: &dyn Ledger, row: Delivery) -> Result<&'static str, OperatorError> {
-    let now = Timestamp::now();
-    if row.filing().is_none() && !lies_in_its_inbox(config, &row)? {
-        let reason = Reason {
-            code: "taken-away".into(),
-            summary: "It was taken out of the inbox before it was known whether it had arrived.".into(),
-            remedy: "Look into the patient's chart before you drop it again.".into(),
-            maybe_sent: row.sends > 0,
-        };
-        let filing = Filing { to: None, filed: Some(now) };
-        let stage = Stage::Rejected(Rejected { at: now, reason, upload: None, filing });
-        ledger.advance(Delivery { stage, updated: now, ..row }).await?;
-        return Ok("Its document is not in the inbox any more: this delivery is ended.");
     }
-    let stage = match row.stage.clone() {
-        Stage::Queued(queued) if queued.due == Timestamp::MAX => {
-            Stage::Queued(Queued { due: now, why: String::new(), ..queued })
-        }
-        // The same message is sent again, whatever the policy: that would only hold it again. And if this answer is lost as
-        // well, the message may be sent as often again as before it was held.
-        Stage::Unknown(Unknown { message, due: None, .. }) => {
-            let message = Some(Message { sent: 1, ..message });
-            Stage::Queued(Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message })
-        }
-        _ => return Err(OperatorError::Refused("It is not held.")),
-    };
-    ledger.advance(Delivery { stage, updated: now, ..row }).await?;
-    Ok("It goes on as soon as chartdrop runs.")
 }
 
-fn lies_in_its_inbox(config: &Config, row: &Delivery) -> Result<bool, OperatorError> {
+/// Carries out a decision. The caller has the delivery for itself: a stopped daemon, or a claim. Returns what to tell
+/// the person.
+///
+/// # Errors
+/// See [`OperatorError`]; nothing was changed then.
+pub async fn carry_out(
+    config: &Config,
+    ledger: &dyn Ledger,
+    row: Delivery,
+    decision: &Decision,
+    by: &str,
+) -> Result<&'static str, OperatorError> {
+    let facts = Facts { now: Timestamp::now(), jitter: 0.0 };
+    let is_present = row.filing().is_some() || is_in_its_inbox(config, &row)?;
+    match decide(row.clone(), decision, by, is_present, facts) {
+        Decided::Row(transition, told) => {
+            write(ledger, transition.row).await?;
+            Ok(told)
+        }
+        Decided::CopyBack(transition, told) => {
+            // The row first: what comes into the inbox is then sent, and not filed as a duplicate. Killed in between, the
+            // delivery waits for a document that a person can drop again.
+            write(ledger, transition.row).await?;
+            copy_back(config, &row)?;
+            Ok(told)
+        }
+        Decided::PutBack => {
+            put_back(config, &row)?;
+            Ok("It is in the inbox again, and will be tried as soon as chartdrop runs.")
+        }
+        Decided::Refused(why) => Err(OperatorError::Refused(why)),
+    }
+}
+
+async fn write(ledger: &dyn Ledger, mut row: Delivery) -> Result<(), LedgerError> {
+    row.truncate_to_limit();
+    ledger.advance(row).await.map(drop)
+}
+
+fn is_in_its_inbox(config: &Config, row: &Delivery) -> Result<bool, OperatorError> {
     let Some(inbox) = config.inbox(&row.place.inbox) else { return Ok(true) };
     let unreadable = |error| filing::FilingError::Move { folder: inbox.path.clone(), error };
     Ok(filing::lies_at(&inbox.path, &row.place.path, row.key.sha256).map_err(unreadable)?
         // A share that is not mounted looks like this.
-        || (!folder_stands(inbox, &row.place.path).map_err(unreadable)? && age(row.updated, Timestamp::now()) < LONG_GONE))
+        || (!has_patient_folder(inbox, &row.place.path).map_err(unreadable)?
+            && age(row.updated, Timestamp::now()) < LONG_GONE))
 }
 
-/// From failed back into the inbox, with its sidecar; the note goes, since what it says is over.
-fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), OperatorError> {
-    let gone = OperatorError::Refused(
-        "Its file is not in the failed folder any more. Drop it into the patient's folder in the inbox.",
-    );
-    let (Some(inbox), Some(to)) = (config.inbox(&row.place.inbox), &filing.to) else { return Err(gone) };
-    let unreadable = |error| filing::FilingError::Move { folder: inbox.failed.clone(), error };
-    if !effect::lies_at(&inbox.failed.join(to.path.as_path())).map_err(unreadable)? {
-        return Err(gone);
-    }
+const IS_GONE: OperatorError = OperatorError::Refused(
+    "Its file is not where it was filed any more. Drop it into the patient's folder in the inbox.",
+);
+
+/// The inbox, and the place in done or failed, of a filed row; its place in the inbox must be free.
+fn filed<'a>(config: &'a Config, row: &'a Delivery) -> Result<(&'a Inbox, &'a RelPath), OperatorError> {
+    let inbox = config.inbox(&row.place.inbox).ok_or(IS_GONE)?;
+    let Some(Filing { to: Some(to), .. }) = row.filing() else { return Err(IS_GONE) };
+    let unreadable = |error| filing::FilingError::Move { folder: inbox.path.clone(), error };
     if effect::lies_at(&inbox.path.join(row.place.path.as_path())).map_err(unreadable)? {
         return Err(OperatorError::Refused(
-            "Another file of that name lies in the inbox; let chartdrop deliver that one first.",
+            "Another file of that name is in the inbox; let chartdrop deliver that one first.",
         ));
     }
-    let sidecar = match filing::sidecar_of(&inbox.failed, &to.path).map_err(unreadable)? {
+    Ok((inbox, &to.path))
+}
+
+/// The document and its sidecar in done or failed.
+fn found(folder: &std::path::Path, to: &RelPath) -> Result<Found, OperatorError> {
+    let unreadable = |error| filing::FilingError::Move { folder: folder.to_path_buf(), error };
+    if !effect::lies_at(&folder.join(to.as_path())).map_err(unreadable)? {
+        return Err(IS_GONE);
+    }
+    let sidecar = match filing::sidecar_of(folder, to).map_err(unreadable)? {
         Beside::Nothing => None,
         Beside::One(sidecar) => Some(sidecar),
         // Sent without what its sidecar says of the patient, it may be sent for another.
         Beside::Unclear => {
             return Err(OperatorError::Refused(
-                "It is not clear which sidecar in the failed folder belongs to it. Move the document and its sidecar back into the patient's folder in the inbox by hand.",
+                "It is not clear which sidecar belongs to it. Move the document and its sidecar back into the patient's folder in the inbox by hand.",
             ));
         }
     };
-    let found = Found { document: to.path.clone(), id: None, device: None, sidecar, sidecar_id: None };
-    filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
-    Ok(())
+    Ok(Found { document: to.clone(), id: None, device: None, sidecar, sidecar_id: None })
 }
 
-/// The pause that stands for "until a person says otherwise".
-pub(super) fn is_held(due: Timestamp) -> bool {
-    due == Timestamp::MAX
+/// From failed back into the inbox, with its sidecar; the note goes, since what it says is over.
+fn put_back(config: &Config, row: &Delivery) -> Result<(), OperatorError> {
+    let (inbox, to) = filed(config, row)?;
+    let found = found(&inbox.failed, to)?;
+    Ok(filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?)
+}
+
+/// A copy from done back into the inbox, with its sidecar. The receipt and the filed document stay.
+fn copy_back(config: &Config, row: &Delivery) -> Result<(), OperatorError> {
+    let (inbox, to) = filed(config, row)?;
+    let found = found(&inbox.done, to)?;
+    Ok(filing::copy_back(&inbox.done, &inbox.path, &row.place.path, &found)?)
 }

@@ -76,7 +76,7 @@ impl Engine {
         started: impl FnOnce(),
     ) -> Result<Summary, DeliveryError> {
         self.finish_filing().await?;
-        self.learn_doubts().await?;
+        self.load_unsettled().await?;
         let slots = Arc::new(Semaphore::new(self.config.delivery.concurrency));
         let first_scans = Arc::new(Semaphore::new(0));
         let mut inboxes = JoinSet::new();
@@ -126,10 +126,10 @@ impl Engine {
             () = scanned => Err(DeliveryError::Broken("starting")),
             result = self.keep_filing() => result.map(|never| match never {}),
             result = ended => {
-                if self.half_filed.load(Ordering::Relaxed) {
+                if self.filing_pending.load(Ordering::Relaxed) {
                     self.finish_filing().await?;
                 }
-                self.say_what_was_taken_away().await?;
+                self.alarm_about_taken_away().await?;
                 result
             }
         }
@@ -268,7 +268,7 @@ impl InboxLoop {
         let (engine, inbox, stop) = (Arc::clone(&self.engine), self.inbox.clone(), self.stop.clone());
         self.workers.spawn(async move {
             let path = candidate.path.clone();
-            let outcome = engine.attend(&inbox, candidate, &stop).await;
+            let outcome = engine.process_document(&inbox, candidate, &stop).await;
             drop(permit);
             (path, outcome)
         });
@@ -305,7 +305,11 @@ impl InboxLoop {
             Mode::Forever => false,
             Mode::Once { until } => {
                 let trouble = self.engine.channels.get(&self.inbox.destination).and_then(Channel::trouble);
-                Instant::now() >= until || trouble.is_some_and(|trouble| trouble.stopped)
+                Instant::now() >= until
+                    || trouble.is_some_and(|trouble| {
+                        trouble.is_stopped()
+                            && (trouble.is_confirmed || self.queue.is_empty() && self.workers.is_empty())
+                    })
             }
         }
     }

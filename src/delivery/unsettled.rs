@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::{
-    DeliveryError, Engine, age,
-    filing_recovery::{LONG_GONE, folder_stands},
-    steps::blocking,
+    DeliveryError, Engine,
+    filing_recovery::{LONG_GONE, has_patient_folder},
+    lifecycle::age,
+    worker::blocking,
 };
 use crate::{
     config::Inbox,
-    ledger::{Delivery, Query, Stage},
+    ledger::{Delivery, Query},
     model::document::DeliveryId,
     model::path::{InboxPath, RelPath},
     platform::effect,
@@ -48,14 +49,10 @@ impl Unsettled {
 
 impl Engine {
     /// Keeps in mind whether the document of a row may have arrived, for as long as it has no note that says so.
-    pub(super) fn mind(&self, row: &Delivery) {
-        let maybe_sent = match &row.stage {
-            Stage::Queued(_) => row.uncertain > 0,
-            Stage::Sending(_) | Stage::Unknown(_) => true,
-            Stage::Accepted(accepted) => accepted.filing.filed.is_none(),
-            Stage::Rejected(rejected) => rejected.reason.maybe_sent && rejected.filing.filed.is_none(),
-        };
-        let mut doubts = self.doubts.open();
+    pub(super) fn track(&self, row: &Delivery) {
+        // A note that says so ends it.
+        let maybe_sent = row.may_have_arrived() && !row.is_filed();
+        let mut doubts = self.unsettled.open();
         if maybe_sent {
             let (place, since) = (row.place.clone(), row.updated);
             doubts.insert(row.id(), Doubt { place, since, is_superseded: false, is_past: false, is_said: false });
@@ -70,31 +67,31 @@ impl Engine {
 
     /// Whatever becomes of the document that lies there, its note must not say that it was not sent.
     pub(super) fn is_in_doubt_at(&self, place: &InboxPath) -> bool {
-        self.doubts.open().values().any(|doubt| doubt.place == *place && !doubt.is_past)
+        self.unsettled.open().values().any(|doubt| doubt.place == *place && !doubt.is_past)
     }
 
     /// A delivery begins at a place: whichever else was there is there no more.
     pub(super) fn supersede(&self, place: &InboxPath, by: DeliveryId) {
-        for (id, doubt) in self.doubts.open().iter_mut() {
+        for (id, doubt) in self.unsettled.open().iter_mut() {
             doubt.is_superseded |= *id != by && doubt.place == *place;
         }
     }
 
     /// Learns which documents may have arrived before this start.
-    pub(super) async fn learn_doubts(&self) -> Result<(), DeliveryError> {
+    pub(super) async fn load_unsettled(&self) -> Result<(), DeliveryError> {
         for query in [Query::Open { limit: MOST_OPEN }, Query::Unfiled { limit: MOST_OPEN }] {
-            self.ledger.list(query).await?.iter().for_each(|row| self.mind(row));
+            self.ledger.list(query).await?.iter().for_each(|row| self.track(row));
         }
         Ok(())
     }
 
     /// Says once of each document that may have arrived and was taken away, or given another patient, that somebody must
     /// look: its delivery never comes to an end by itself.
-    pub(super) async fn say_what_was_taken_away(&self) -> Result<(), DeliveryError> {
+    pub(super) async fn alarm_about_taken_away(&self) -> Result<(), DeliveryError> {
         let now = Timestamp::now();
         let patience = self.config.delivery.alarm_after;
         let examined: Vec<_> = {
-            let doubts = self.doubts.open();
+            let doubts = self.unsettled.open();
             let ripe = doubts.iter().filter(|(_, doubt)| !doubt.is_said && age(doubt.since, now) > patience);
             let inbox = |doubt: &Doubt| self.config.inbox(&doubt.place.inbox).cloned();
             let examined = ripe.filter_map(|(id, doubt)| {
@@ -110,7 +107,7 @@ impl Engine {
             let is_gone = |(_, inbox, path, is_superseded, may_be_unmounted): &(_, Inbox, RelPath, bool, bool)| {
                 // What cannot be told is still there.
                 let lies = effect::lies_at(&inbox.path.join(path.as_path())).unwrap_or(true);
-                *is_superseded || (!lies && (!may_be_unmounted || folder_stands(inbox, path).unwrap_or(false)))
+                *is_superseded || (!lies && (!may_be_unmounted || has_patient_folder(inbox, path).unwrap_or(false)))
             };
             examined.into_iter().filter(is_gone).map(|(id, ..)| id).collect::<Vec<DeliveryId>>()
         })
@@ -120,7 +117,7 @@ impl Engine {
             if row.is_some_and(|row| row.filing().is_none()) {
                 error!(delivery = %id, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names; then `chartdrop release` ends this delivery");
             }
-            if let Some(doubt) = self.doubts.open().get_mut(&id) {
+            if let Some(doubt) = self.unsettled.open().get_mut(&id) {
                 doubt.is_said = true;
             }
         }

@@ -1,4 +1,4 @@
-//! One document, from where it lies to where it belongs: identify it, find its row, and take step after step.
+//! One document, from where it is to where it belongs: identify it, find its row, and take one effect after another.
 
 use std::{
     sync::Arc,
@@ -7,36 +7,38 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::error;
 
-use super::{DeliveryError, Engine, age, operator::is_held, steps::blocking};
+use super::{
+    DeliveryError, Engine,
+    channel::{Admission, Pass},
+    lifecycle::{self, Action, Event, Facts, Fresh, Resume, Transition, age},
+};
 use crate::{
     config::Inbox,
-    filing::{self, FileId, Found},
+    filing,
     inbox::{Candidate, Identified, InboxDir, PATH_LIMIT, Pairing, Ready, Rules, identify},
-    ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
-    model::document::{Key, Sha256},
-    model::file_state::FileState,
-    model::path::{InboxPath, RelPath},
-    model::problem::Problem,
+    ledger::{Begun, Delivery, Files, Query, Reason, SidecarFile, Stage},
+    model::{
+        document::{Destination, Identifier, Key, Sha256},
+        path::{InboxPath, RelPath},
+        patient::same_patient,
+        problem::Problem,
+    },
 };
 
-/// How soon to look again at a document whose twin is just being sent, or that changed under our hands.
+/// How soon to look again at a document whose duplicate is just being sent, or that changed under our hands.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// How long a held delivery rests between two looks.
 pub(super) const HELD: Duration = Duration::from_secs(60);
 
-/// Why a delivery whose outcome is not known is held when its patient's data were changed.
-const CONTRADICTED: &str = "summary is said of the patient was changed after it was sent; whether it arrived is not known. \
-                            Look into the chart; to send it as it is now: chartdrop retry";
-
 /// What became of a document for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It lies in done.
+    /// It is in done.
     Accepted,
-    /// It lies in failed.
+    /// It is in failed.
     Rejected,
     /// It stays in the inbox until then.
     Waiting { until: Instant, why: Waiting },
@@ -59,27 +61,24 @@ pub(super) enum Waiting {
     Shutdown,
 }
 
-/// The file at hand: what a step may read, and what filing moves.
+/// The file at hand: what an effect may read.
 pub(super) struct Item<'a> {
     pub inbox: &'a Inbox,
     /// As it was when it was identified.
     pub candidate: &'a Candidate,
     pub ready: Option<&'a Ready>,
-    pub found: Found,
     pub shutdown: &'a CancellationToken,
 }
 
-/// What a step led to.
-pub(super) enum Step {
-    /// The row is further on.
-    Next(Box<Delivery>),
-    /// Nothing more can be done for now.
-    Stop(Outcome),
+/// An effect's result, and how long the document rests if it ends this try.
+pub(super) struct Performed {
+    pub event: Event,
+    pub rest: Outcome,
 }
 
 impl Engine {
     /// Does whatever can be done now for a document in an inbox.
-    pub(super) async fn attend(
+    pub(super) async fn process_document(
         self: &Arc<Self>,
         inbox: &Inbox,
         candidate: Candidate,
@@ -94,28 +93,15 @@ impl Engine {
                 Identified::NotYet { why: "it could not be examined", pause: HELD }
             });
         let place = InboxPath { inbox: inbox.name.clone(), path: candidate.path.clone() };
-        let sidecar = match candidate.pairing {
-            Pairing::With(ref sidecar) => Some(sidecar.clone()),
-            Pairing::Alone | Pairing::Ambiguous => None,
-        };
-        let found = Found {
-            document: candidate.path.clone(),
-            id: Some(file_id(candidate.stamp())),
-            device: Some(candidate.device),
-            sidecar_id: sidecar.as_ref().and_then(|sidecar| candidate.stamp_of(sidecar)).map(file_id),
-            sidecar,
-        };
+        let item = |ready| Item { inbox, candidate: &candidate, ready, shutdown };
         match identified {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
-            Identified::Refused(refusal) => {
-                let item = Item { inbox, candidate: &candidate, ready: None, found, shutdown };
-                let place = InboxPath { path: storable(&place.path), ..place };
-                self.refuse(place, refusal.into(), item).await
-            }
+            Identified::Refused(problem) => self.refuse(place, problem.into(), &item(None)).await,
             Identified::Ready(ready) => {
-                let item = Item { inbox, candidate: &candidate, ready: Some(&ready), found, shutdown };
-                match self.claim(key(inbox, &ready).id()) {
-                    Some(_claim) => self.deliver(place, &ready, item).await,
+                let destination = &inbox.destination;
+                let (sha256, patient) = (ready.document.content.sha256, &ready.document.patient.identifier);
+                match self.claim(destination, sha256, patient) {
+                    Some(_claim) => self.deliver(place, &ready, &item(Some(&ready))).await,
                     None => Ok(wait(SOON, Waiting::Retry)),
                 }
             }
@@ -136,61 +122,50 @@ impl Engine {
         identify(&root, rules, candidate, Instant::now())
     }
 
-    async fn deliver(&self, place: InboxPath, ready: &Ready, item: Item<'_>) -> Result<Outcome, DeliveryError> {
-        let now = Timestamp::now();
-        let mut fresh = Delivery {
-            key: key(item.inbox, ready),
-            revision: 0,
-            place: place.clone(),
-            first_seen: now,
-            updated: now,
-            document: Some(ready.document.clone()),
-            sends: 0,
-            uncertain: 0,
-            stage: Stage::Queued(queued(now)),
-        };
-        if let Some(at) = self.rebuilt_at.filter(|_| self.is_older_than_the_ledger(item.candidate)) {
-            fresh.updated = at;
-        }
-        self.supersede(&place, fresh.id());
-        let begun = self.ledger.begin(fresh).await?;
-        let (Begun::New(standing) | Begun::Existing(standing)) = &begun;
-        let doubted = Some(standing.updated).filter(|_| self.is_in_doubt(standing, item.candidate));
-        let row = match begun {
-            Begun::New(row) => row,
-            Begun::Existing(row) if self.waits_for_the_first(&row, &place).await? => {
-                return Ok(wait(SOON, Waiting::Retry));
-            }
-            Begun::Existing(row) => match met_again(of_the_present(row, now), &place, ready, now) {
-                Met::Go(row) => {
-                    self.mind(&row);
-                    *row
-                }
-                Met::Changed(row) => {
-                    if matches!(&row.stage, Stage::Unknown(unknown) if unknown.why == CONTRADICTED) {
-                        warn!(delivery = %row.id(), "held: summary is said of the patient was changed after it was sent");
-                    }
-                    let row = self.ledger.advance(Delivery { updated: doubted.unwrap_or(now), ..*row }).await?;
-                    self.mind(&row);
+    /// A document that is safe to send meets its row, or gets one, and is taken as far as it goes.
+    async fn deliver(&self, place: InboxPath, ready: &Ready, item: &Item<'_>) -> Result<Outcome, DeliveryError> {
+        let facts = self.facts();
+        let lost_at = self.lost_at(item.candidate);
+        let files = files_of(item.candidate);
+        let fresh = Fresh { document: ready.document.clone(), place: place.clone(), files, lost_at };
+        let known = self.row_of(&item.inbox.destination, ready).await?;
+        let key = known.as_ref().map_or_else(|| key(item.inbox, ready), |row| row.key.clone());
+        self.supersede(&place, key.id());
+        let row = match known {
+            Some(row) if self.waits_for_the_first(&row, &place).await? => return Ok(wait(SOON, Waiting::Retry)),
+            Some(row) => match lifecycle::resume(row, &fresh, facts) {
+                Resume::Continue(transition) => {
+                    let row = self.commit(transition).await?;
+                    self.track(&row);
                     row
                 }
-                Met::Duplicate(row) => return self.file_duplicate(*row, item).await,
-                Met::Refused(reason) => return self.refuse(place, *reason, item).await,
+                Resume::Duplicate(row) => return self.file_duplicate(row, item).await,
+                Resume::Refuse(reason) => return self.refuse(place, reason, item).await,
             },
-        };
-        let row = match row.stage.clone() {
-            Stage::Queued(queued) if doubted.is_some() && queued.due <= now => {
-                match self.doubt(row, queued, &item).await? {
-                    Step::Next(row) => *row,
-                    Step::Stop(outcome) => return Ok(outcome),
+            None => {
+                let row = lifecycle::begin(key, &fresh, facts);
+                if !lifecycle::fits(&row) {
+                    return self.refuse(place, too_many_words().into(), item).await;
                 }
+                let row = self.ledger.begin(row).await?.row();
+                self.track(&row);
+                row
             }
-            _ => row,
         };
-        self.proceed(row, item).await
+        self.drive(row, item).await
     }
 
-    /// Whether this is a duplicate of a document that is ended and still lies in its inbox: the way into done or failed that
+    /// The row of these bytes for this destination and the same patient, whatever the order of their identifiers.
+    async fn row_of(&self, destination: &Destination, ready: &Ready) -> Result<Option<Delivery>, DeliveryError> {
+        let rows = self.ledger.list(Query::ByContent { sha256: ready.document.content.sha256 }).await?;
+        let is_ours = |row: &Delivery| {
+            row.key.destination == *destination && same_patient(&row.identifiers(), &ready.document.patient.identifier)
+        };
+        // An open one first, then the latest.
+        Ok(rows.into_iter().filter(is_ours).max_by_key(|row| (row.filing().is_none(), row.updated)))
+    }
+
+    /// Whether this is a duplicate of a document that is final and still in its inbox: the way into done or failed that
     /// its row holds, with the name there, is the first one's.
     async fn waits_for_the_first(&self, row: &Delivery, place: &InboxPath) -> Result<bool, DeliveryError> {
         if row.filing().is_none_or(|filing| filing.filed.is_some()) || row.place == *place {
@@ -202,182 +177,172 @@ impl Engine {
         blocking(move || filing::lies_at(&inbox.path, &first, sha256).unwrap_or(true)).await
     }
 
-    /// The life of a delivery: each stage has one step, and each step gives back the next stage.
-    async fn proceed(&self, mut row: Delivery, item: Item<'_>) -> Result<Outcome, DeliveryError> {
+    /// The life of a delivery: one effect after another, each recorded before the next one begins.
+    async fn drive(&self, mut row: Delivery, item: &Item<'_>) -> Result<Outcome, DeliveryError> {
+        let mut pass = None;
         loop {
-            let now = Timestamp::now();
-            if let Some(due) = row.due().filter(|due| *due > now) {
-                if is_held(due) {
-                    return Ok(wait(HELD, Waiting::Held));
+            let action = lifecycle::next(&row, &self.policy, self.facts());
+            if let Some(outcome) = self.resting(&row, &action, item) {
+                return Ok(outcome);
+            }
+            if needs_channel(&action, &row) && pass.is_none() {
+                match self.channel(item).admit(Instant::now(), row.id()) {
+                    Admission::Pass(admitted) => pass = Some(admitted),
+                    Admission::Closed(until) => return Ok(Outcome::Waiting { until, why: Waiting::Channel }),
                 }
-                return Ok(wait(age(now, due), Waiting::Retry));
             }
-            // Not between a message that is fixed and its POST: it would be taken for one that was sent.
-            if item.shutdown.is_cancelled() && matches!(row.stage, Stage::Queued(_) | Stage::Unknown(_)) {
-                return Ok(wait(Duration::ZERO, Waiting::Shutdown));
+            let Performed { event, rest } = self.perform(action, &row, pass.as_ref(), item).await?;
+            let transition = lifecycle::apply(row, event, &self.policy, self.facts());
+            let stops = transition.look_again;
+            row = self.commit(transition).await?;
+            if stops {
+                return Ok(self.rest(&row, rest));
             }
-            let step = match row.stage.clone() {
-                Stage::Queued(queued) => self.prepare(row, queued, &item).await?,
-                Stage::Sending(message) => self.send(row, message, &item).await?,
-                Stage::Unknown(unknown) => self.settle_unknown(row, unknown, &item).await?,
-                Stage::Accepted(_) | Stage::Rejected(_) => self.file(row, &item).await?,
-            };
-            match step {
-                Step::Next(next) => row = *next,
-                Step::Stop(outcome) => return Ok(outcome),
+            if row.filing().is_some() {
+                // The requests are over: others may have the channel while this one is filed.
+                pass = None;
             }
         }
     }
 
-    /// Records a document that will not be sent, and files it as failed.
-    async fn refuse(&self, place: InboxPath, reason: Reason, item: Item<'_>) -> Result<Outcome, DeliveryError> {
+    /// The outcome of an action that is no effect.
+    fn resting(&self, row: &Delivery, action: &Action, item: &Item<'_>) -> Option<Outcome> {
+        match action {
+            Action::Wait { until } => Some(wait(age(Timestamp::now(), *until), Waiting::Retry)),
+            Action::AwaitDecision => Some(wait(HELD, Waiting::Held)),
+            Action::Finished => Some(match row.stage {
+                Stage::Accepted(_) => Outcome::Accepted,
+                Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => {
+                    Outcome::Rejected
+                }
+            }),
+            // Not between a message that is fixed and its POST: it would be taken for one that was sent.
+            Action::Prepare { .. } | Action::Repeat | Action::Search | Action::Hold => {
+                item.shutdown.is_cancelled().then(|| wait(Duration::ZERO, Waiting::Shutdown))
+            }
+            Action::Post | Action::PlanFiling | Action::File { .. } => None,
+        }
+    }
+
+    /// How long a document rests after an effect that ended this try.
+    fn rest(&self, row: &Delivery, rest: Outcome) -> Outcome {
         let now = Timestamp::now();
+        match row.stage {
+            Stage::Held(_) => wait(HELD, Waiting::Held),
+            Stage::Queued(_) | Stage::Unknown(_) => match row.due().filter(|due| *due > now) {
+                Some(due) if matches!(rest, Outcome::Waiting { why: Waiting::Retry, .. }) => {
+                    wait(age(now, due), Waiting::Retry)
+                }
+                _ => rest,
+            },
+            Stage::Sending(_) | Stage::Accepted(_) | Stage::Rejected(_) => rest,
+        }
+    }
+
+    /// Records a transition durably, unless it says that the next one can carry it, and says it in the log.
+    pub(super) async fn commit(&self, transition: Transition) -> Result<Delivery, DeliveryError> {
+        let Transition { mut row, write, .. } = transition;
+        if !write {
+            return Ok(row);
+        }
+        row.truncate_to_limit();
+        let row = self.ledger.advance(row).await?;
+        self.track(&row);
+        super::log::announce(&row);
+        Ok(row)
+    }
+
+    /// Records a document that will not be sent, and files it as failed.
+    pub(super) async fn refuse(
+        &self,
+        place: InboxPath,
+        reason: Reason,
+        item: &Item<'_>,
+    ) -> Result<Outcome, DeliveryError> {
         let key = Key {
             destination: item.inbox.destination.clone(),
             patient: String::new(),
             sha256: fingerprint(&item.inbox.name, item.candidate),
         };
-        let Some(_claim) = self.claim(key.id()) else { return Ok(wait(SOON, Waiting::Retry)) };
-        let reason = Reason { maybe_sent: reason.maybe_sent || self.is_in_doubt_at(&place), ..reason };
-        warn!(delivery = %key.id(), code = %reason.code, "refused; its reason lies beside it in failed");
-        let rejected = Stage::Rejected(Rejected { at: now, reason, upload: None, filing: Filing::default() });
-        let mut row = Delivery {
-            key,
-            revision: 0,
-            place,
-            first_seen: now,
-            updated: now,
-            document: None,
-            sends: 0,
-            uncertain: 0,
-            stage: rejected,
+        let Some(_claim) = self.claim(&key.destination, key.sha256, &[]) else {
+            return Ok(wait(SOON, Waiting::Retry));
         };
-        row.slim();
-        let rejected = row.stage.clone();
+        let reason = Reason { maybe_sent: reason.maybe_sent || self.is_in_doubt_at(&place), ..reason };
+        let place = InboxPath { path: storable(&place.path), ..place };
+        let mut row = lifecycle::refused(key, place, Some(files_of(item.candidate)), reason, self.facts());
+        row.truncate_to_limit();
+        let fresh = row.clone();
         row = match self.ledger.begin(row).await? {
             Begun::New(row) => row,
             Begun::Existing(row) if !row.is_filed() => row,
-            Begun::Existing(row) => self.ledger.advance(Delivery { stage: rejected, updated: now, ..row }).await?,
+            Begun::Existing(row) => self.ledger.advance(Delivery { revision: row.revision, ..fresh }).await?,
         };
-        self.proceed(row, item).await
+        super::log::announce(&row);
+        self.drive(row, item).await
+    }
+
+    /// The clock and a random number, for the pure functions.
+    pub(super) fn facts(&self) -> Facts {
+        let jitter = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        Facts { now: Timestamp::now(), jitter }
+    }
+
+    /// When the ledger was lost, for a file that was in its inbox at that time: it may have been sent.
+    fn lost_at(&self, candidate: &Candidate) -> Option<Timestamp> {
+        self.rebuilt_at.filter(|at| candidate.stamp().ctime < at.as_nanosecond())
     }
 }
 
-/// What a row that stands already means for the document at hand.
-enum Met {
-    /// Go on where it was left.
-    Go(Box<Delivery>),
-    /// Write this first, then go on.
-    Changed(Box<Delivery>),
-    /// It was accepted before.
-    Duplicate(Box<Delivery>),
-    /// It was accepted before with other words.
-    Refused(Box<Reason>),
-}
-
-/// A row from the future: the clock has been set back since, perhaps by hours, and so far off is its pause. That pause is void.
-fn of_the_present(mut row: Delivery, now: Timestamp) -> Delivery {
-    if row.updated > now {
-        match &mut row.stage {
-            Stage::Queued(queued) if !is_held(queued.due) => queued.due = now,
-            Stage::Unknown(Unknown { due: Some(due), .. }) => *due = now,
-            _ => {}
-        }
-    }
-    row
-}
-
-fn met_again(row: Delivery, place: &InboxPath, ready: &Ready, now: Timestamp) -> Met {
-    let moved = Delivery { place: place.clone(), updated: now, ..row.clone() };
-    match &row.stage {
-        Stage::Queued(queued) if row.uncertain == 0 || queued.message.is_none() => {
-            if row.document.as_ref() == Some(&ready.document) && row.place == *place {
-                return Met::Go(Box::new(row));
-            }
-            // Nothing that counts was sent: what is said of the document now is what will be sent.
-            let queued = Queued { message: None, ..queued.clone() };
-            Met::Changed(Box::new(Delivery {
-                document: Some(ready.document.clone()),
-                stage: Stage::Queued(queued),
-                ..moved
-            }))
-        }
-        // What may have arrived is sent again as it was, or not at all: not when it says what the folder does not say any more.
-        Stage::Queued(Queued { message: Some(message), .. }) if contradicts(&row, ready) => {
-            let unknown =
-                Unknown { message: message.clone(), why: CONTRADICTED.into(), since: now, due: None, tries: 0 };
-            Met::Changed(Box::new(Delivery { stage: Stage::Unknown(unknown), ..moved }))
-        }
-        Stage::Unknown(unknown) if unknown.due.is_some() && contradicts(&row, ready) => {
-            let unknown = Unknown { why: CONTRADICTED.into(), due: None, ..unknown.clone() };
-            Met::Changed(Box::new(Delivery { stage: Stage::Unknown(unknown), ..moved }))
-        }
-        Stage::Queued(_) | Stage::Unknown(_) if row.place == *place => Met::Go(Box::new(row)),
-        Stage::Queued(_) | Stage::Unknown(_) => Met::Changed(Box::new(moved)),
-        Stage::Sending(message) => {
-            let (why, due) = match contradicts(&row, ready) {
-                true => (CONTRADICTED, None),
-                false => ("chartdrop was ended while it waited for the answer", Some(now)),
-            };
-            let unknown = Unknown { message: message.clone(), why: why.into(), since: now, due, tries: 0 };
-            Met::Changed(Box::new(Delivery { uncertain: row.uncertain + 1, stage: Stage::Unknown(unknown), ..moved }))
-        }
-        Stage::Accepted(_) | Stage::Rejected(_) if !row.is_filed() => Met::Go(Box::new(row)),
-        Stage::Accepted(accepted) => {
-            let said = row.document.as_ref().map(|document| &document.metadata);
-            if said == Some(&ready.document.metadata) {
-                return Met::Duplicate(Box::new(row));
-            }
-            let at = accepted.at.strftime("%Y-%m-%d %H:%M UTC");
-            Met::Refused(Box::new(Reason {
-                code: "other-metadata".into(),
-                summary: format!(
-                    "The same document was accepted by Redox for this patient on {at} (as {}, delivery {}), and this time it comes with another description.",
-                    row.place.path,
-                    row.id()
-                ),
-                remedy: "If the chart is right as it is, delete this file. If the description must be corrected in the chart, ask the person who looks after chartdrop to send it again on purpose.".into(),
-                maybe_sent: false,
-            }))
-        }
-        Stage::Rejected(rejected) => {
-            let upload = rejected.upload.clone();
-            Met::Changed(Box::new(Delivery {
-                document: Some(ready.document.clone()),
-                // A person's new try counts its time from here, and takes new ids.
-                first_seen: now,
-                stage: Stage::Queued(Queued { upload, ..queued(now) }),
-                ..moved
-            }))
-        }
+/// Whether an effect sends something. Filing and asking for a free name do not.
+fn needs_channel(action: &Action, row: &Delivery) -> bool {
+    match action {
+        Action::Post | Action::Prepare { .. } | Action::Search => true,
+        // A message that is sent again leaves at once.
+        Action::Repeat => match &row.stage {
+            Stage::Unknown(unknown) => unknown.message.is_some(),
+            Stage::Queued(_) => true,
+            Stage::Sending(_) | Stage::Held(_) | Stage::Accepted(_) | Stage::Rejected(_) => false,
+        },
+        Action::Hold
+        | Action::PlanFiling
+        | Action::File { .. }
+        | Action::Wait { .. }
+        | Action::AwaitDecision
+        | Action::Finished => false,
     }
 }
 
-/// Whether a message that may have arrived speaks of another patient, or says other things of him, than the folder does now.
-fn contradicts(row: &Delivery, ready: &Ready) -> bool {
-    row.document.as_ref().is_some_and(|sent| sent.patient != ready.document.patient)
+/// The files of a candidate, as a row records them.
+pub(super) fn files_of(candidate: &Candidate) -> Files {
+    let sidecar = match &candidate.pairing {
+        Pairing::With(sidecar) => candidate.stamp_of(sidecar).map(|state| SidecarFile { name: sidecar.last(), state }),
+        Pairing::Alone | Pairing::Ambiguous => None,
+    };
+    Files { document: candidate.stamp(), sidecar }
 }
 
-fn queued(now: Timestamp) -> Queued {
-    Queued { attempts: 0, since: now, due: now, why: String::new(), upload: None, message: None }
-}
-
+/// The key of a delivery that is new: its patient is named by the smallest identifier, so that their order means nothing.
 fn key(inbox: &Inbox, ready: &Ready) -> Key {
-    let patient = ready.document.patient.identifier.first();
+    let identifiers = &ready.document.patient.identifier;
+    let first = identifiers.iter().min_by_key(|identifier| (&identifier.system, &identifier.value));
     Key {
         destination: inbox.destination.clone(),
-        patient: patient.map(|first| format!("{}|{}", first.system, first.value)).unwrap_or_default(),
+        patient: first.map(Identifier::key).unwrap_or_default(),
         sha256: ready.document.content.sha256,
     }
-}
-
-fn file_id(stamp: FileState) -> FileId {
-    (stamp.dev, stamp.ino, stamp.size, stamp.mtime)
 }
 
 /// A place that fits a row: a file that is refused for its long path is filed under its name alone.
 fn storable(path: &RelPath) -> RelPath {
     if path.to_string().len() <= PATH_LIMIT { path.clone() } else { path.last() }
+}
+
+fn too_many_words() -> Problem {
+    Problem::new(
+        "too-many-words",
+        "The document's name and folders, what is said of the patient and what is said of the document are too long together. It was not sent.",
+        "Shorten the document's name, its title or its description, then move the document (and its sidecar) back into the patient's folder in the inbox.",
+    )
 }
 
 /// Stands for the bytes of a file that is refused unread: its place, size and time.
@@ -394,8 +359,12 @@ pub(super) fn wait(pause: Duration, why: Waiting) -> Outcome {
     Outcome::Waiting { until: Instant::now() + pause, why }
 }
 
-impl From<Problem> for Reason {
-    fn from(refusal: Problem) -> Self {
-        Self { code: refusal.code.into(), summary: refusal.summary, remedy: refusal.remedy, maybe_sent: false }
-    }
+/// The pass of a worker that was admitted, for effects that send.
+pub(super) fn admitted(pass: Option<&Pass>) -> Result<&Pass, DeliveryError> {
+    pass.ok_or(DeliveryError::Broken("a request without leave to send"))
+}
+
+/// Work that blocks, away from the runtime's threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DeliveryError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| DeliveryError::Broken("work on files"))
 }

@@ -65,7 +65,8 @@ pub enum Note {
 }
 
 impl Note {
-    fn ending(&self) -> &'static str {
+    /// What its name adds to its document's.
+    pub fn ending(&self) -> &'static str {
         match self {
             Self::Receipt(_) => receipt::ENDING,
             Self::Reason(_) => reason::ENDING,
@@ -108,11 +109,11 @@ pub fn make(done: &Path, failed: &Path) -> Result<(), FilingError> {
     Ok(())
 }
 
-/// The place beneath `folder` (done or failed), like `wanted`, that is free for a document, its sidecar and its note.
-pub fn plan(folder: &Path, wanted: &RelPath, found: &Found, note: &Note) -> Result<RelPath, FilingError> {
+/// The place beneath `folder` (done or failed), like `wanted`, that is free for a document, its sidecar and its note
+/// (`ending`: what the note's name adds to the document's).
+pub fn plan(folder: &Path, wanted: &RelPath, found: &Found, ending: &str) -> Result<RelPath, FilingError> {
     let sidecar = found.sidecar.as_ref().map(RelPath::file_name);
-    names::free(folder, wanted, sidecar, note.ending())
-        .map_err(|error| FilingError::Move { folder: folder.into(), error })
+    names::free(folder, wanted, sidecar, ending).map_err(|error| FilingError::Move { folder: folder.into(), error })
 }
 
 /// Moves document and sidecar from `inbox` to `to` beneath `folder`, then writes the note. Safe to repeat at any point.
@@ -182,6 +183,23 @@ pub fn put_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Res
     moves::rename(&folder.join(found.document.as_path()), &target, None).map_err(moving)?;
     let reason = folder.join(names::note(&found.document, reason::ENDING).as_path());
     absent(effect::remove_file(&reason)).map(drop).map_err(moving)
+}
+
+/// A copy from `folder` (done) back to `to` beneath an inbox, with its sidecar; the originals stay.
+pub fn copy_back(folder: &Path, inbox: &Path, to: &RelPath, found: &Found) -> Result<(), FilingError> {
+    let moving = |error| FilingError::Move { folder: inbox.into(), error };
+    let target = inbox.join(to.as_path());
+    moves::create_folder_of(inbox, &target).map_err(moving)?;
+    let copy = |from: &RelPath, to: &Path| {
+        let mut source = effect::open(&folder.join(from.as_path()))?;
+        moves::create_whole(to, |target| effect::copy(&mut source, target).map(drop))
+    };
+    // The sidecar first: a document that settles alone would be sent without it.
+    if let Some(sidecar) = &found.sidecar {
+        let name = names::beside(sidecar.file_name(), found.document.file_name(), to.file_name());
+        copy(sidecar, &inbox.join(to.with_file_name(&name).as_path())).map_err(moving)?;
+    }
+    copy(&found.document, &target).map_err(moving)
 }
 
 /// What lies beside a document that may be its sidecar.

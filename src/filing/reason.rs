@@ -115,21 +115,11 @@ mod tests {
             Reason { code: "cut-off".into(), summary: "word ".repeat(40), remedy: "Scan it again.".into(), maybe_sent };
         let rejected = Rejected { at: Timestamp::UNIX_EPOCH, reason, upload: None, filing: Filing::default() };
         let path = RelPath::new("1001/scan.pdf".as_ref()).unwrap();
-        let row = Delivery {
-            key: Key {
-                destination: Destination("Staging/x".into()),
-                patient: "urn:x|1".into(),
-                sha256: Sha256([7; 32]),
-            },
-            revision: 1,
-            place: InboxPath { inbox: "front-desk".into(), path },
-            first_seen: Timestamp::UNIX_EPOCH,
-            updated: Timestamp::UNIX_EPOCH,
-            document: None,
-            sends: 3,
-            uncertain: 2,
-            stage: Stage::Rejected(rejected.clone()),
-        };
+        let key =
+            Key { destination: Destination("Staging/x".into()), patient: "urn:x|1".into(), sha256: Sha256([7; 32]) };
+        let place = InboxPath { inbox: "front-desk".into(), path };
+        let mut row = Delivery::new(key, place, None, Timestamp::UNIX_EPOCH, Stage::Rejected(rejected.clone()));
+        (row.sends, row.uncertain) = (3, 2);
         (row, rejected)
     }
 

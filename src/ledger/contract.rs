@@ -6,8 +6,8 @@ use jiff::{Timestamp, ToSpan};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    Accepted, Begun, Delivery, Filing, Ledger, LedgerError, MemoryLedger, Query, Queued, Reason, Rejected, SledLedger,
-    Stage, Twin, Unknown,
+    Accepted, Begun, Delivery, Filing, Held, HeldWhy, Ledger, LedgerError, MemoryLedger, PendingDuplicate, Query,
+    Queued, Reason, Rejected, SledLedger, Stage, Then, Unknown,
 };
 use crate::{
     model::document::{DeliveryId, Destination, Key, Sha256},
@@ -28,17 +28,9 @@ pub(super) fn row(n: u64) -> Delivery {
     digest[..8].copy_from_slice(&n.to_be_bytes());
     let destination = Destination("Staging/test-clinic".into());
     let path = RelPath::new(format!("1001/scan-{n}.pdf").as_ref()).unwrap();
-    Delivery {
-        key: Key { destination, patient: "urn:test|1001".into(), sha256: Sha256(digest) },
-        revision: 0,
-        place: InboxPath { inbox: "front-desk".into(), path },
-        first_seen: at(0),
-        updated: at(0),
-        document: None,
-        sends: 0,
-        uncertain: 0,
-        stage: Stage::Queued(Queued::default()),
-    }
+    let key = Key { destination, patient: "urn:test|1001".into(), sha256: Sha256(digest) };
+    let place = InboxPath { inbox: "front-desk".into(), path };
+    Delivery::new(key, place, None, at(0), Stage::Queued(Queued::default()))
 }
 
 fn staged(n: u64, stage: Stage, updated: i64) -> Delivery {
@@ -54,20 +46,28 @@ fn message() -> Message {
     Message { bundle: uuid, header: uuid, timestamp: at(0), endpoint: "urn:test".into(), upload: None, sent: 1 }
 }
 
+/// `None`: held for a person.
 fn unknown(due: Option<i64>) -> Stage {
-    Stage::Unknown(Unknown { message: message(), why: "cut".into(), since: at(0), due: due.map(at), tries: 0 })
+    let unknown = |due| Unknown { message: Some(message()), why: "cut".into(), since: at(0), due, tries: 0 };
+    match due {
+        Some(due) => Stage::Unknown(unknown(at(due))),
+        None => {
+            let then = Then::Unknown(unknown(at(0)));
+            Stage::Held(Held { why: HeldWhy::OutcomeUnknown, detail: String::new(), since: at(0), then })
+        }
+    }
 }
 
 fn accepted(filed: Option<i64>) -> Stage {
     let filing = Filing { to: None, filed: filed.map(at) };
-    Stage::Accepted(Accepted { at: at(0), message: None, answer: Answer::default(), filing, twin: None })
+    Stage::Accepted(Accepted { at: at(0), message: None, answer: Answer::default(), filing, duplicate: None })
 }
 
 /// Accepted and filed, and just now a duplicate is being moved.
-fn with_twin() -> Stage {
+fn with_duplicate() -> Stage {
     let Stage::Accepted(accepted) = accepted(Some(1)) else { return Stage::Queued(Queued::default()) };
-    let twin = Twin { from: row(1).place, to: row(1).place.path };
-    Stage::Accepted(Accepted { twin: Some(twin), ..accepted })
+    let duplicate = PendingDuplicate { from: row(1).place, to: row(1).place.path, files: None };
+    Stage::Accepted(Accepted { duplicate: Some(duplicate), ..accepted })
 }
 
 fn rejected(filed: Option<i64>) -> Stage {
@@ -149,7 +149,7 @@ async fn unfiled_rows_come_oldest_first(store: Store) {
             staged(3, accepted(None), 20),
             staged(4, accepted(Some(1)), 5),
             staged(5, queued(1), 5),
-            staged(6, with_twin(), 25),
+            staged(6, with_duplicate(), 25),
         ],
     )
     .await;
@@ -186,10 +186,27 @@ async fn all_rows_come_by_id_a_page_at_a_time(store: Store) {
     assert_eq!(found, ids);
 }
 
+async fn rows_are_found_by_the_bytes_of_their_document(store: Store) {
+    let other_patient = |n| Delivery { key: Key { patient: format!("urn:test|{n}"), ..row(1).key }, ..row(1) };
+    begin_all(&store, [row(1), row(2), other_patient(7), other_patient(8)]).await;
+    let patients = async || {
+        let rows = store.list(Query::ByContent { sha256: row(1).key.sha256 }).await.unwrap();
+        rows.into_iter().map(|row| row.key.patient).collect::<BTreeSet<_>>()
+    };
+    let all = ["urn:test|1001", "urn:test|7", "urn:test|8"].map(String::from);
+    assert_eq!(patients().await, BTreeSet::from(all.clone()));
+    let standing = store.look_up(other_patient(7).id()).await.unwrap().unwrap();
+    store.advance(Delivery { stage: accepted(Some(1)), ..standing }).await.unwrap();
+    assert_eq!(patients().await, BTreeSet::from(all));
+    assert_eq!(store.forget(at(100)).await.unwrap(), 1);
+    assert!(!patients().await.contains("urn:test|7"));
+    assert_eq!(store.list(Query::ByContent { sha256: row(3).key.sha256 }).await.unwrap(), []);
+}
+
 async fn only_filed_and_old_rows_are_forgotten(store: Store) {
     begin_all(&store, [(1, 10), (2, 19), (3, 20), (4, 30)].map(|(n, time)| staged(n, accepted(Some(0)), time))).await;
     begin_all(&store, [staged(5, accepted(None), 1), staged(6, queued(1), 1), staged(7, rejected(Some(0)), 1)]).await;
-    begin_all(&store, [staged(8, with_twin(), 1)]).await;
+    begin_all(&store, [staged(8, with_duplicate(), 1)]).await;
     assert_eq!(store.forget(at(20)).await.unwrap(), 3);
     assert_eq!(store.forget(at(20)).await.unwrap(), 0);
     assert_eq!(numbers(&store, Query::History { limit: 100 }).await, [4, 3]);
@@ -290,6 +307,7 @@ contract! {
     unfiled_rows_come_oldest_first
     history_comes_newest_first
     all_rows_come_by_id_a_page_at_a_time
+    rows_are_found_by_the_bytes_of_their_document
     only_filed_and_old_rows_are_forgotten
     many_rows_are_forgotten_at_once
     a_row_past_the_limit_changes_nothing
@@ -321,10 +339,11 @@ fn any_ask() -> impl Strategy<Value = Ask> {
         Just(rejected_at_length()),
     ];
     let row = (0..6_u64, stage, time()).prop_map(|(n, stage, updated)| staged(n, stage, updated));
-    let query = (0..8_usize, 0..4, 0..7_u64).prop_map(|(limit, kind, n)| match kind {
+    let query = (0..8_usize, 0..5, 0..7_u64).prop_map(|(limit, kind, n)| match kind {
         0 => Query::Open { limit },
         1 => Query::Unfiled { limit },
         2 => Query::ById { from: self::row(n).id(), limit },
+        3 => Query::ByContent { sha256: self::row(n).key.sha256 },
         _ => Query::History { limit },
     });
     prop_oneof![

@@ -61,6 +61,7 @@ impl Ledger for MemoryLedger {
                 Query::Open { limit } => (rows.filter(|row| row.filing().is_none()).collect(), limit),
                 Query::Unfiled { limit } => (rows.filter(|row| row.is_moving()).collect(), limit),
                 Query::History { limit } => (rows.filter(|row| row.is_filed() && !row.is_moving()).collect(), limit),
+                Query::ByContent { sha256 } => (rows.filter(|row| row.key.sha256 == sha256).collect(), usize::MAX),
                 Query::ById { from, limit } => (rows.filter(|row| row.id() >= from).collect(), limit),
             };
             let due = |row: &Delivery| row.due().map_or(i64::MAX, Timestamp::as_microsecond);
@@ -69,7 +70,7 @@ impl Ledger for MemoryLedger {
                 Query::Open { .. } => found.sort_by_key(|row| (due(row), row.id())),
                 Query::Unfiled { .. } => found.sort_by_key(|row| (written(row), row.id())),
                 Query::History { .. } => found.sort_by_key(|row| std::cmp::Reverse((written(row), row.id()))),
-                Query::ById { .. } => {}
+                Query::ByContent { .. } | Query::ById { .. } => {}
             }
             Ok(found.into_iter().take(limit).cloned().collect())
         })

@@ -16,10 +16,13 @@ use std::{future::Future, pin::Pin};
 use jiff::Timestamp;
 
 pub use memory::MemoryLedger;
-pub use row::{Accepted, Delivery, Filing, Queued, ROW_LIMIT, Reason, Rejected, Stage, Twin, Unknown};
+pub use row::{
+    Accepted, Delivery, Files, Filing, Held, HeldWhy, HistoryEntry, PendingDuplicate, Queued, ROW_LIMIT, Reason,
+    Rejected, SidecarFile, Stage, Then, Tried, Unknown,
+};
 pub use sled::{SledLedger, move_aside};
 
-use crate::model::document::DeliveryId;
+use crate::model::document::{DeliveryId, Sha256};
 
 /// A ledger's answer: it comes when the step is durable.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
@@ -80,6 +83,11 @@ pub enum Query {
     History {
         /// At most so many.
         limit: usize,
+    },
+    /// Those whose document has these bytes, whatever their patient and destination; by id.
+    ByContent {
+        /// The document's digest.
+        sha256: Sha256,
     },
     /// All of them, by id: for reading everything, a page at a time.
     ById {

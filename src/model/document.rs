@@ -148,6 +148,21 @@ pub struct Identifier {
     pub kind: Option<String>,
 }
 
+impl Identifier {
+    /// `system|value`, as keys name it; a `|` or `%` inside is escaped, so that no two identifiers are spelled alike.
+    pub fn key(&self) -> String {
+        let escaped = |text: &str| text.replace('%', "%25").replace('|', "%7C");
+        format!("{}|{}", escaped(&self.system), escaped(&self.value))
+    }
+
+    /// What [`Identifier::key`] wrote, or a key of an earlier version, which did not escape.
+    pub fn from_key(key: &str) -> Option<Self> {
+        let plain = |text: &str| text.replace("%7C", "|").replace("%25", "%");
+        let (system, value) = key.rsplit_once('|')?;
+        Some(Self { system: plain(system), value: plain(value), kind: None })
+    }
+}
+
 /// FHIR's `administrative-gender`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,8 @@
 //! Which file a name leads to, and in which state: what says that nobody wrote to it since.
 
-use std::os::unix::fs::MetadataExt;
+use std::{fmt, os::unix::fs::MetadataExt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Which file, and which state of it: if all of it is the same, nobody wrote to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,5 +30,51 @@ impl FileState {
             mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+impl FileState {
+    /// Whether it is the same file in the same state, seen before and after a rename: that changes its change time.
+    pub fn same_after_rename(&self, other: &Self) -> bool {
+        (self.dev, self.ino, self.size, self.mtime) == (other.dev, other.ino, other.size, other.mtime)
+    }
+}
+
+impl fmt::Display for FileState {
+    /// `dev:ino:size:mtime:ctime`, the stored form.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}:{}:{}", self.dev, self.ino, self.size, self.mtime, self.ctime)
+    }
+}
+
+impl FromStr for FileState {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "not the state of a file";
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or(WRONG);
+        let number = |text: &str| text.parse().map_err(|_| WRONG);
+        let time = |text: &str| text.parse().map_err(|_| WRONG);
+        let state = Self {
+            dev: number(next()?)?,
+            ino: number(next()?)?,
+            size: number(next()?)?,
+            mtime: time(next()?)?,
+            ctime: time(next()?)?,
+        };
+        if parts.next().is_some() { Err(WRONG) } else { Ok(state) }
+    }
+}
+
+impl Serialize for FileState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

@@ -138,6 +138,11 @@ impl Clinic {
     /// Writes the configuration as it is now, and gives back its path.
     pub fn config(&self) -> PathBuf {
         let (base_url, kid) = (&self.base_url, self.kid());
+        // Days and hours of a clinic, in a test's time.
+        let resend_after = match self.delivery.contains("resend_after") {
+            true => "",
+            false => "resend_after = [\"50ms\", \"100ms\", \"150ms\"]",
+        };
         let environment = if self.redox.contains("environment") { "" } else { "environment = \"Staging\"" };
         self.drop_file(
             "config.toml",
@@ -159,6 +164,7 @@ private_key = "key.pem"
 algorithm = "ES384"
 {}
 [delivery]
+{resend_after}
 {}
 [ledger]
 path = "ledger"

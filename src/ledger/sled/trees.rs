@@ -20,6 +20,7 @@ const FORGET_STEP: usize = 128;
 
 const STORE: &[u8] = b"store";
 const SEQUENCE: &[u8] = b"sequence";
+const CONTENTS_INDEXED: &[u8] = b"contents indexed";
 
 /// Where a row stands among the others: bucket, time (big-endian microseconds), id.
 type Position = [u8; 25];
@@ -39,6 +40,8 @@ pub(super) struct Trees {
     rows: Tree,
     /// [`Position`] → nothing.
     index: Tree,
+    /// SHA-256 of the document (32 bytes), then id → nothing: the same bytes, whoever's they are.
+    contents: Tree,
     /// Which ledger this is, and how many transactions it has seen.
     meta: Tree,
     sequence: u64,
@@ -49,14 +52,30 @@ impl Trees {
     pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
         let db = step(|| sled::Config::new().path(path).cache_capacity(CACHE).open())?;
         let tree = |name: &str| step(|| db.open_tree(name));
-        let (rows, index, meta) = (tree("rows")?, tree("index")?, tree("meta")?);
+        let (rows, index, contents, meta) = (tree("rows")?, tree("index")?, tree("contents")?, tree("meta")?);
         let sequence = step(|| meta.get(SEQUENCE))?.map_or(Ok(0), |bytes| {
             let bytes = <[u8; 8]>::try_from(&*bytes).map_err(|_| LedgerError::Lost("its counter is damaged".into()))?;
             Ok(u64::from_be_bytes(bytes))
         })?;
-        let trees = Self { db, rows, index, meta, sequence };
+        let trees = Self { db, rows, index, contents, meta, sequence };
+        trees.index_contents()?;
         trees.check()?;
         Ok(trees)
+    }
+
+    /// A ledger from before there was this index gets it; an interrupted try starts over.
+    fn index_contents(&self) -> Result<(), LedgerError> {
+        if step(|| self.meta.contains_key(CONTENTS_INDEXED))? {
+            return Ok(());
+        }
+        for pair in self.rows.iter() {
+            let (_, bytes) = pair.map_err(sled_error)?;
+            // What cannot be read is found, and said, by `check`.
+            if let Ok(row) = Delivery::decode(&bytes) {
+                step(|| self.contents.insert(content_key(&row), &[]))?;
+            }
+        }
+        step(|| self.meta.insert(CONTENTS_INDEXED, &[1])).map(drop)
     }
 
     /// Every row is read, is what its key says, and stands where the index says; and the index holds nothing else. A row
@@ -67,7 +86,8 @@ impl Trees {
             let (id, bytes) = pair.map_err(sled_error)?;
             rows += 1;
             let sound = Delivery::decode(&bytes).and_then(|row| {
-                let stands = step(|| self.index.contains_key(position(&row)))?;
+                let stands = step(|| self.index.contains_key(position(&row)))?
+                    && step(|| self.contents.contains_key(content_key(&row)))?;
                 if row.id().0.as_bytes()[..] == *id && stands {
                     Ok(())
                 } else {
@@ -80,10 +100,12 @@ impl Trees {
                 Err(error) => return Err(error),
             }
         }
-        let places = count(&self.index)?;
+        let (places, contents) = (count(&self.index)?, count(&self.contents)?);
         match damage {
             Some(summary) => Err(LedgerError::Lost(summary)),
-            None if rows != places => Err(LedgerError::Lost(format!("it has {rows} rows, and places for {places}"))),
+            None if rows != places || rows != contents => {
+                Err(LedgerError::Lost(format!("it has {rows} rows, and places for {places} and {contents}")))
+            }
             None => Ok(()),
         }
     }
@@ -126,6 +148,10 @@ impl Trees {
             Query::Open { limit } => self.fetch(prefix(Bucket::Open).take(limit)),
             Query::Unfiled { limit } => self.fetch(prefix(Bucket::Unfiled).take(limit)),
             Query::History { limit } => self.fetch(prefix(Bucket::Filed).rev().take(limit)),
+            Query::ByContent { sha256 } => {
+                let ids = self.contents.scan_prefix(sha256.0).keys();
+                ids.map(|key| self.fetch_by_id(key.map_err(sled_error)?.get(32..).unwrap_or_default())).collect()
+            }
             Query::ById { from, limit } => {
                 let ids = self.rows.range(from.0.into_bytes()..).keys().take(limit);
                 ids.map(|id| self.fetch_by_id(&id.map_err(sled_error)?)).collect()
@@ -167,7 +193,10 @@ impl Trees {
             return Ok(false);
         }
         let next = self.sequence + 1;
-        let put = |rows: &TransactionalTree, index: &TransactionalTree, meta: &TransactionalTree| {
+        let put = |rows: &TransactionalTree,
+                   index: &TransactionalTree,
+                   contents: &TransactionalTree,
+                   meta: &TransactionalTree| {
             for (id, slot) in &changed {
                 if let Some(old) = &slot.stored_at {
                     index.remove(old.as_slice())?;
@@ -176,15 +205,22 @@ impl Trees {
                     (Some(row), Some(Change::Put(bytes))) => {
                         rows.insert(id.0.as_bytes(), bytes)?;
                         index.insert(position(row).as_slice(), &[])?;
+                        contents.insert(content_key(row).as_slice(), &[])?;
                     }
-                    _ => drop(rows.remove(id.0.as_bytes())?),
+                    _ => {
+                        rows.remove(id.0.as_bytes())?;
+                        if let Some(content) = &slot.content {
+                            contents.remove(content.as_slice())?;
+                        }
+                    }
                 }
             }
             meta.insert(SEQUENCE, &next.to_be_bytes())?;
             Ok::<(), ConflictableTransactionError<Infallible>>(())
         };
         step(|| {
-            let done = (&self.rows, &self.index, &self.meta).transaction(|(rows, index, meta)| put(rows, index, meta));
+            let done = (&self.rows, &self.index, &self.contents, &self.meta)
+                .transaction(|(rows, index, contents, meta)| put(rows, index, contents, meta));
             done.map_err(|error| match error {
                 TransactionError::Storage(error) => error,
                 TransactionError::Abort(never) => match never {},
@@ -203,6 +239,8 @@ pub(super) struct Changes(BTreeMap<DeliveryId, Slot>);
 struct Slot {
     /// Where the stored row stands in the index.
     stored_at: Option<Position>,
+    /// Where the contents' index has it.
+    content: Option<[u8; 48]>,
     /// The row as it is now.
     row: Option<Delivery>,
     /// What has to be done to the stored one; `None` for a row that was only looked at.
@@ -236,7 +274,8 @@ impl Changes {
             Occupied(slot) => slot.into_mut(),
             Vacant(vacant) => {
                 let row = trees.row(id)?;
-                vacant.insert(Slot { stored_at: row.as_ref().map(position), row, change: None })
+                let (stored_at, content) = (row.as_ref().map(position), row.as_ref().map(content_key));
+                vacant.insert(Slot { stored_at, content, row, change: None })
             }
         })
     }
@@ -291,6 +330,13 @@ fn position(row: &Delivery) -> Position {
         Some(_) => (Bucket::Filed, sortable(row.updated)),
     };
     place(bucket, time, row.id().0)
+}
+
+fn content_key(row: &Delivery) -> [u8; 48] {
+    let mut key = [0; 48];
+    key[..32].copy_from_slice(&row.key.sha256.0);
+    key[32..].copy_from_slice(row.id().0.as_bytes());
+    key
 }
 
 fn place(bucket: Bucket, time: u64, id: Uuid) -> Position {

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// Full jitter (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>): after an outage the
 /// deliveries that failed together do not come back together.
-pub fn pause(attempt: u32, first: Duration, max: Duration, unit: f64) -> Duration {
+pub(super) fn pause(attempt: u32, first: Duration, max: Duration, unit: f64) -> Duration {
     let ceiling = first.saturating_mul(2_u32.saturating_pow(attempt)).min(max);
     ceiling.mul_f64(unit.clamp(0.0, 1.0))
 }
