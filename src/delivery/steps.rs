@@ -130,13 +130,21 @@ impl Engine {
                 self.accept(row, Some(message), answer, item).await
             }
             Err(Failure::Unknown { why }) => self.unanswered(row, message, why).await,
+            Err(Failure::Unclear { status, why }) => {
+                let why = format!("{why} ({status})").chars().take(200).collect();
+                let unknown = Unknown { message, why, since: Timestamp::now(), due: None, tries: 0 };
+                self.hold(Delivery { uncertain: row.uncertain + 1, ..row }, unknown).await
+            }
             Err(Failure::Changed) => self.unsent(row, message, afresh()).await,
             Err(Failure::TooLarge) if message.upload.is_none() => {
                 self.upload_instead(row, message, ready, item, pass).await
             }
             Err(failure) => {
                 let queued = queued_again(&row, message);
-                self.failed(row, queued, failure, item, pass).await
+                // Only what Redox has judged counts as sent.
+                let unsent = !matches!(failure, Failure::Rejected { .. } | Failure::TooLarge);
+                let sends = row.sends.saturating_sub(u32::from(unsent));
+                self.failed(Delivery { sends, ..row }, queued, failure, item, pass).await
             }
         }
     }
@@ -215,8 +223,11 @@ impl Engine {
                 self.write(row, Stage::Queued(Queued { message: None, ..queued })).await?;
                 Ok(Step::Stop(afresh()))
             }
-            Failure::Later { why, sent, retry_after } => self.later(row, queued, why, sent, retry_after).await,
-            Failure::Unknown { why } => self.later(row, queued, why, false, None).await,
+            Failure::Later { why, retry_after } => self.later(row, queued, why, retry_after).await,
+            // An upload's lost answer does no harm; a message's never comes here.
+            Failure::Unreachable { why, .. } | Failure::Unknown { why } | Failure::Unclear { why, .. } => {
+                self.later(row, queued, why, None).await
+            }
             Failure::Rejected { code, summary, remedy } => {
                 self.heard(item);
                 let maybe_sent = row.uncertain > 0;
@@ -262,18 +273,15 @@ impl Engine {
         row: Delivery,
         queued: Queued,
         why: String,
-        sent: bool,
         retry_after: Option<Duration>,
     ) -> Result<Step, DeliveryError> {
         let now = Timestamp::now();
-        let uncertain = row.uncertain + u32::from(sent);
-        let row = Delivery { uncertain, ..row };
         if age(queued.since, now) >= self.config.delivery.give_up_after {
             let reason = Reason {
                 code: "gave-up".into(),
                 summary: format!("Redox could not be reached, or did not take the document, for a long time. The last try: {why}"),
                 remedy: "Ask the person who looks after chartdrop whether the connection works again, then move the document (and its sidecar) back into the patient's folder in the inbox.".into(),
-                maybe_sent: uncertain > 0,
+                maybe_sent: row.uncertain > 0,
             };
             return self.reject(row, reason, queued.upload).await;
         }
