@@ -1,7 +1,9 @@
 //! Nouns that several rooms use. Nothing here reads, writes or decides.
 
 pub mod document;
+pub(crate) mod fhir;
 pub mod file_state;
 pub mod message;
 pub mod path;
 pub mod problem;
+pub mod written_time;
