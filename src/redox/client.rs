@@ -362,4 +362,4 @@ fn http_client(settings: &Settings, base: &Url, route: &Route) -> Result<reqwest
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

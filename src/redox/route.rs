@@ -176,3 +176,6 @@ fn from_environment(base: &Url) -> Option<String> {
     let authority = proxy.uri().authority()?;
     Some(authority.as_str().rsplit('@').next().unwrap_or_default().to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// One key for all tests of this file: making one takes longer than using it.
-fn key() -> &'static (tempfile::TempDir, std::path::PathBuf, Vec<u8>) {
+/// One key for all tests of this room: making one takes longer than using it.
+pub(in crate::redox) fn key() -> &'static (tempfile::TempDir, std::path::PathBuf, Vec<u8>) {
     static KEY: OnceLock<(tempfile::TempDir, std::path::PathBuf, Vec<u8>)> = OnceLock::new();
     KEY.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
