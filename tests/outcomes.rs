@@ -393,6 +393,74 @@ fn logs_hold_no_patient_data() {
     }
 }
 
+/// What `check` says of the token when Redox is to be found at another address, in this environment.
+fn check_elsewhere(base_url: &str, redox: &str, environment: &[(&str, &str)]) -> String {
+    let mut clinic = Clinic::new(&[]);
+    clinic.base_url = base_url.to_owned();
+    clinic.redox = redox.to_owned();
+    let mut command = support::chartdrop();
+    for name in
+        ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"]
+    {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied());
+    let output = command.args(["check", "--config"]).arg(clinic.config()).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn why_redox_cannot_be_reached_is_said() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("http://{free}");
+    let by_proxy = format!("the proxy {free}");
+    for (base_url, redox, environment, words) in [
+        (format!("https://{free}"), String::new(), vec![], "connection refused: no server listens at"),
+        ("https://redox.invalid".into(), String::new(), vec![], "DNS: "),
+        ("https://redox.invalid".into(), String::new(), vec![("HTTPS_PROXY", &*proxy)], &*by_proxy),
+        (
+            "https://redox.invalid".into(),
+            String::new(),
+            vec![("HTTPS_PROXY", &proxy), ("NO_PROXY", "redox.invalid")],
+            "DNS: ",
+        ),
+        ("https://redox.invalid".into(), format!("proxy = \"{proxy}\"\n"), vec![], &by_proxy),
+        (
+            format!("http://{free}"),
+            "proxy = \"http://redox.invalid:3128\"\n".into(),
+            vec![],
+            "no server listens at 127.0.0.1",
+        ),
+        (
+            "https://redox.invalid".into(),
+            "proxy = \"proxy:3128\"\n".into(),
+            vec![],
+            "proxy = \"proxy:3128\" cannot be used",
+        ),
+    ] {
+        let said = check_elsewhere(&base_url, &redox, &environment);
+        assert!(said.contains(words), "{base_url} {redox} {environment:?}: {said}");
+        assert!(!said.contains("/v2/auth"), "{said}");
+    }
+}
+
+#[test]
+fn this_computer_is_reached_without_the_proxy() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    let output = support::chartdrop()
+        .envs([
+            ("HTTPS_PROXY", "http://127.0.0.1:9"),
+            ("HTTP_PROXY", "http://127.0.0.1:9"),
+            ("ALL_PROXY", "http://127.0.0.1:9"),
+        ])
+        .args(["run", "--once", "--for", "50s", "--config"])
+        .arg(clinic.config())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), clinic.accepted().len()), (Some(0), 1), "{output:?}");
+}
+
 /// Everything that our own code logs, at the finest level.
 fn chartdrop_trace(clinic: &Clinic) -> std::process::Output {
     let config = clinic.config();
