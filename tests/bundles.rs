@@ -1,6 +1,6 @@
-//! Every kind of message that chartdrop makes, judged by two validators that others wrote.
+//! Every kind of message that chartdrop makes, judged by validators that others wrote.
 //!
-//! Neither of them notices a reference that leads to nothing; the sandbox's own judge does (`sandbox::bundle`).
+//! None of them notices a reference that leads to nothing; the sandbox's own judge does (`sandbox::bundle`).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
@@ -20,6 +20,14 @@ use support::{Clinic, pdf, sample};
 struct Verdict {
     medplum: Vec<String>,
     fhir: Vec<String>,
+    /// HL7's `fhir.schema.json`.
+    schema: Vec<String>,
+}
+
+impl Verdict {
+    fn is_valid(&self) -> bool {
+        self.medplum.is_empty() && self.fhir.is_empty() && self.schema.is_empty()
+    }
 }
 
 /// One process judges them all.
@@ -38,7 +46,11 @@ fn judge(bundles: &[Value]) -> Vec<Verdict> {
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .map(|verdict| Verdict { medplum: words(&verdict["medplum"]), fhir: words(&verdict["fhir"]) })
+        .map(|verdict| Verdict {
+            medplum: words(&verdict["medplum"]),
+            fhir: words(&verdict["fhir"]),
+            schema: words(&verdict["schema"]),
+        })
         .collect();
     assert_eq!(verdicts.len(), bundles.len());
     verdicts
@@ -84,8 +96,55 @@ fn made(method: &str) -> Vec<Value> {
 fn every_kind_of_message_is_valid() {
     let bundles: Vec<_> = ["upload", "embed"].into_iter().flat_map(made).collect();
     for (bundle, verdict) in bundles.iter().zip(judge(&bundles)) {
-        assert!(verdict.medplum.is_empty() && verdict.fhir.is_empty(), "{verdict:#?} for {bundle:#}");
+        assert!(verdict.is_valid(), "{verdict:#?} for {bundle:#}");
     }
+}
+
+/// Words of people that no message can hold: each document is refused with a note that says which, and nothing is sent.
+#[test]
+fn what_fhir_cannot_say_is_refused_before_it_is_sent() {
+    let clinic = Clinic::new(&[]);
+    let cases = [
+        ("double-space", "type = { system = \"http://loinc.org\", code = \"a  b\" }", "code"),
+        ("no-break", "type = { system = \"http://loinc.org\", code = \"a\\u00A0b\" }", "code"),
+        ("year-zero", "date = 0000-06-20T09:30:00Z", "date"),
+        ("far-east", "date = 2026-11-20T09:30:00+14:01", "date"),
+        ("far-west", "date = 2026-11-20T09:30:00-14:01", "date"),
+        ("separator", "title = \"a\\u2028b\"", "title"),
+        ("paragraph", "description = \"a\\u2029b\"", "description"),
+        ("control", "title = \"a\\u0007b\"", "title"),
+        ("visit", "visit = \"V\\u00A01\"", "visit"),
+    ];
+    for (name, sidecar, _) in cases {
+        clinic.drop_file(format!("inbox/bixby/{name}.pdf"), pdf(name));
+        clinic.drop_file(format!("inbox/bixby/{name}.pdf.toml"), sidecar);
+    }
+    clinic.drop_file(
+        "inbox/born/patient.toml",
+        "identifier = [{ system = \"urn:x\", value = \"7\" }]\nbirth_date = 0000-01-06\n",
+    );
+    clinic.drop_file("inbox/born/a.pdf", pdf("born"));
+    assert_eq!(clinic.run_once(), 1);
+    assert!(clinic.accepted().is_empty());
+    for (name, _, word) in cases {
+        let reason = clinic.reason(&format!("failed/bixby/{name}.pdf.reason.txt"));
+        assert!(reason.starts_with("THIS DOCUMENT WAS NOT SENT.") && reason.contains(word), "{name}: {reason}");
+    }
+    assert!(clinic.reason("failed/born/a.pdf.reason.txt").contains("birth date"));
+}
+
+/// A letter of a late evening bears the day on which it was written.
+#[test]
+fn a_date_is_sent_with_the_offset_of_the_sidecar() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("evening"));
+    clinic.drop_file("inbox/bixby/a.pdf.toml", "date = 2026-11-20T23:30:00-06:00");
+    clinic.fault("create:nth=1:status=503,retry_after=1\ncreate:nth=2:cut=after");
+    assert_eq!(clinic.run_once(), 0);
+    let accepted = clinic.accepted();
+    assert_eq!(accepted.len(), 2);
+    assert_eq!(accepted[0]["bundle_sha256"], accepted[1]["bundle_sha256"], "a resend is the same byte for byte");
+    assert_eq!(accepted[0]["bundle"]["entry"][1]["resource"]["date"], "2026-11-20T23:30:00-06:00");
 }
 
 #[test]
@@ -114,6 +173,13 @@ fn planted_faults_are_found() {
         (format!("{document}/content/0/attachment/size"), json!("12")),
         (format!("{document}/content/0/attachment/title"), json!(12)),
         (format!("{document}/category"), json!({})),
+        // What no message says any more, since it is refused before.
+        (format!("{document}/type/coding/0/code"), json!("a  b")),
+        (format!("{document}/type/coding/0/code"), json!("a\u{a0}b")),
+        (format!("{document}/date"), json!("0000-11-24T10:00:00Z")),
+        (format!("{document}/date"), json!("2026-11-24T10:00:00+14:30")),
+        (format!("{document}/content/0/attachment/title"), json!("a\u{2028}b")),
+        (format!("{patient}/birthDate"), json!("0000-01-06")),
         (format!("{document}/colour"), json!("red")),
         (format!("{patient}/identifier/0/value"), json!(1)),
         (format!("{patient}/birthDate"), json!("06.01.2008")),
@@ -122,19 +188,15 @@ fn planted_faults_are_found() {
     ];
     let bundles: Vec<_> = planted.iter().map(|(pointer, value)| with(&good, pointer, value)).collect();
     let verdicts = judge(&bundles);
-    let missed: Vec<_> = planted
-        .iter()
-        .zip(&verdicts)
-        .filter(|(_, verdict)| verdict.medplum.is_empty() && verdict.fhir.is_empty())
-        .map(|(fault, _)| fault)
-        .collect();
+    let missed: Vec<_> =
+        planted.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_valid()).map(|(fault, _)| fault).collect();
     assert!(missed.is_empty(), "{missed:#?}");
-    // Each of the two works, so that neither can fall silent unnoticed.
+    // Each of them works, so that none can fall silent unnoticed.
     let found =
         |words: fn(&Verdict) -> &Vec<String>| verdicts.iter().filter(|verdict| !words(verdict).is_empty()).count();
-    let (medplum, fhir) = (found(|verdict| &verdict.medplum), found(|verdict| &verdict.fhir));
-    println!("medplum found {medplum}, fhir {fhir} of {}", planted.len());
-    assert!(medplum > planted.len() / 2 && fhir > planted.len() / 2, "medplum {medplum}, fhir {fhir}");
+    let by = [found(|it| &it.medplum), found(|it| &it.fhir), found(|it| &it.schema)];
+    println!("medplum, fhir, fhir.schema.json found {by:?} of {}", planted.len());
+    assert!(by.iter().all(|found| *found > planted.len() / 2), "{by:?}");
 }
 
 /// The Bundle with one value replaced; null takes it away.

@@ -59,6 +59,133 @@ fn what_passes_by_itself_is_tried_again() {
 }
 
 #[test]
+fn an_error_in_a_200_is_found_however_it_is_written() {
+    for body in ["errors", "parameters", "repeated-key", "xml-error", "bom-error", "utf16-error", "outcome:invalid"] {
+        let (clinic, code) = with_fault("", &format!("create:always:status=200,body={body}"));
+        assert_eq!((code, clinic.record()["creates"].as_u64()), (1, Some(1)), "{body}");
+        assert!(clinic.reason("failed/bixby/a.pdf.reason.txt").contains("redox-200"), "{body}");
+    }
+}
+
+#[test]
+fn a_clean_200_in_another_form_is_an_acceptance() {
+    for fault in [
+        "status=200,body=empty,commit",
+        "status=204,body=empty,commit",
+        "status=200,body=xml,commit",
+        "status=200,body=bom,commit",
+    ] {
+        let (clinic, code) = with_fault("", &format!("create:always:{fault}"));
+        assert_eq!((code, clinic.accepted().len()), (0, 1), "{fault}");
+        let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+        assert_eq!((receipt["sends"].as_u64(), receipt["uncertain"].as_u64()), (Some(1), Some(0)), "{fault}");
+    }
+}
+
+#[test]
+fn a_200_that_is_neither_clean_nor_an_error_is_held_and_never_sent_again_by_itself() {
+    for fault in [
+        "status=200,body=text,commit",
+        "status=200,body=html,commit",
+        "status=200,body=array,commit",
+        "status=200,body=gzip,commit",
+        "status=203,body=empty,commit",
+        "status=206,body=empty,commit",
+        "cut=answer",
+    ] {
+        let (clinic, code) = with_fault("", &format!("create:always:{fault}"));
+        assert_eq!((code, clinic.accepted().len()), (1, 1), "{fault}");
+        assert!(clinic.has("inbox/bixby/a.pdf") && clinic.files("failed").is_empty(), "{fault}");
+        assert_eq!(clinic.run_once(), 1, "{fault}");
+        assert_eq!(clinic.record()["creates"], 1, "{fault}: nor by the next run");
+    }
+}
+
+/// A PDF that no buffer of a connection holds.
+fn large_pdf() -> Vec<u8> {
+    let mut bytes = pdf(&"x".repeat(6_500_000));
+    // No line of it is longer than a PDF's may be.
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        if *byte == b'x' && i % 200 == 0 {
+            *byte = b'\n';
+        } else if *byte == b'x' && i % 200 == 1 {
+            *byte = b'%';
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_success_before_the_whole_document_had_left_is_no_acceptance() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str(EMBED);
+    clinic.delivery.push_str("on_unknown = \"hold\"\n");
+    clinic.fault("create:nth=1:early");
+    clinic.drop_file("inbox/bixby/a.pdf", large_pdf());
+    assert_eq!((clinic.run_once(), clinic.accepted().len()), (1, 0));
+    assert!(clinic.has("inbox/bixby/a.pdf") && clinic.files("done").is_empty());
+
+    let clinic = Clinic::new(&[]);
+    clinic.fault("binary:nth=1:early");
+    clinic.drop_file("inbox/bixby/a.pdf", large_pdf());
+    assert_eq!((clinic.run_once(), clinic.accepted().len()), (0, 1));
+    assert_eq!(clinic.receipt("done/bixby/a.pdf.receipt.json")["sends"], 1);
+}
+
+#[test]
+fn a_503_that_does_not_say_that_nothing_was_processed_follows_the_policy() {
+    for fault in [
+        "create:always:status=503,commit",
+        "create:always:status=500,commit",
+        "create:always:status=503,body=html,commit",
+    ] {
+        let (clinic, code) = with_fault("on_unknown = \"hold\"\ngive_up_after = \"2s\"\n", fault);
+        assert_eq!((code, clinic.accepted().len()), (1, 1), "{fault}");
+        assert!(clinic.has("inbox/bixby/a.pdf"), "{fault}");
+    }
+}
+
+#[test]
+fn what_was_not_processed_is_sent_once_more_and_counted_once() {
+    for fault in [
+        "create:first=2:status=503,retry_after=1",
+        "create:first=2:status=503,body=outcome:transient",
+        "create:nth=1:status=408",
+        "create:nth=1:status=429,retry_after=1",
+    ] {
+        let (clinic, code) = with_fault("on_unknown = \"hold\"\n", fault);
+        assert_eq!((code, clinic.accepted().len()), (0, 1), "{fault}");
+        let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+        assert_eq!((receipt["sends"].as_u64(), receipt["uncertain"].as_u64()), (Some(1), Some(0)), "{fault}");
+    }
+}
+
+#[test]
+fn a_duplicate_is_an_acceptance_only_of_what_was_sent_before() {
+    let (clinic, code) = with_fault("", "create:nth=1:status=409,body=outcome:duplicate");
+    assert_eq!((code, clinic.accepted().len()), (1, 0));
+    assert!(clinic.reason("failed/bixby/a.pdf.reason.txt").contains("redox-409"));
+
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("on_unknown = \"resend\"\n");
+    clinic.fault("create:nth=1:cut=after\ncreate:nth=2:status=409,body=outcome:duplicate");
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!((clinic.run_once(), clinic.accepted().len()), (0, 1));
+    let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
+    assert_eq!((receipt["sends"].as_u64(), receipt["uncertain"].as_u64()), (Some(2), Some(1)));
+}
+
+#[test]
+fn an_upload_that_is_too_old_is_made_again_and_a_young_one_is_used() {
+    for (age, uploads) in [("500ms", 2), ("1h", 1)] {
+        let delivery = format!("upload_max_age = \"{age}\"\n");
+        let (clinic, code) = with_fault(&delivery, "create:nth=1:status=503,retry_after=2");
+        assert_eq!((code, clinic.accepted().len()), (0, 1), "{age}");
+        assert_eq!(clinic.record()["uploads"], uploads, "{age}");
+    }
+}
+
+#[test]
 fn a_503_for_the_message_is_tried_again_byte_for_byte_and_said_in_the_receipt() {
     let (clinic, code) = with_fault("", "create:nth=1:status=503,commit");
     assert_eq!(code, 0);
@@ -264,6 +391,74 @@ fn logs_hold_no_patient_data() {
     for secret in ["secretname", "bixby", "timothy", "0000000001", "2008-01-06", "titel"] {
         assert!(!log.contains(secret), "{secret} in:\n{log}");
     }
+}
+
+/// What `check` says of the token when Redox is to be found at another address, in this environment.
+fn check_elsewhere(base_url: &str, redox: &str, environment: &[(&str, &str)]) -> String {
+    let mut clinic = Clinic::new(&[]);
+    clinic.base_url = base_url.to_owned();
+    clinic.redox = redox.to_owned();
+    let mut command = support::chartdrop();
+    for name in
+        ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy"]
+    {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied());
+    let output = command.args(["check", "--config"]).arg(clinic.config()).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn why_redox_cannot_be_reached_is_said() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("http://{free}");
+    let by_proxy = format!("the proxy {free}");
+    for (base_url, redox, environment, words) in [
+        (format!("https://{free}"), String::new(), vec![], "connection refused: no server listens at"),
+        ("https://redox.invalid".into(), String::new(), vec![], "DNS: "),
+        ("https://redox.invalid".into(), String::new(), vec![("HTTPS_PROXY", &*proxy)], &*by_proxy),
+        (
+            "https://redox.invalid".into(),
+            String::new(),
+            vec![("HTTPS_PROXY", &proxy), ("NO_PROXY", "redox.invalid")],
+            "DNS: ",
+        ),
+        ("https://redox.invalid".into(), format!("proxy = \"{proxy}\"\n"), vec![], &by_proxy),
+        (
+            format!("http://{free}"),
+            "proxy = \"http://redox.invalid:3128\"\n".into(),
+            vec![],
+            "no server listens at 127.0.0.1",
+        ),
+        (
+            "https://redox.invalid".into(),
+            "proxy = \"proxy:3128\"\n".into(),
+            vec![],
+            "proxy = \"proxy:3128\" cannot be used",
+        ),
+    ] {
+        let said = check_elsewhere(&base_url, &redox, &environment);
+        assert!(said.contains(words), "{base_url} {redox} {environment:?}: {said}");
+        assert!(!said.contains("/v2/auth"), "{said}");
+    }
+}
+
+#[test]
+fn this_computer_is_reached_without_the_proxy() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    let output = support::chartdrop()
+        .envs([
+            ("HTTPS_PROXY", "http://127.0.0.1:9"),
+            ("HTTP_PROXY", "http://127.0.0.1:9"),
+            ("ALL_PROXY", "http://127.0.0.1:9"),
+        ])
+        .args(["run", "--once", "--for", "50s", "--config"])
+        .arg(clinic.config())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), clinic.accepted().len()), (Some(0), 1), "{output:?}");
 }
 
 /// Everything that our own code logs, at the finest level.

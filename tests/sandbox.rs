@@ -161,3 +161,60 @@ fn it_listens_on_this_machine_only() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("this machine only"), "{output:?}");
 }
+
+#[test]
+fn a_key_file_that_is_none_is_named_with_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jwk.json");
+    for (text, words) in [
+        (None, "No such file"),
+        (Some("-----BEGIN PRIVATE KEY-----"), "private key"),
+        (Some("{}"), "neither a JWK"),
+        (Some(r#"{"keys":[]}"#), "empty"),
+    ] {
+        text.iter().for_each(|text| fs::write(&path, text).unwrap());
+        let output = chartdrop().args(["sandbox", "--listen", "127.0.0.1:0", "--jwks"]).arg(&path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("jwk.json") && said.contains(words), "{said}");
+    }
+    // A good file that is spoiled while the sandbox runs.
+    let clinic = Clinic::new(&[]);
+    let good = assertion(&clinic, Some(clinic.kid()), &claims(&clinic));
+    fs::write(clinic.path("jwk.json"), "{").unwrap();
+    let (status, body) = ask_token(&clinic, &good);
+    assert!(status == 400 && body.contains("--jwks") && body.contains("not JSON"), "{body}");
+}
+
+#[test]
+fn help_explains_every_fault() {
+    let output = chartdrop().args(["sandbox", "--help"]).output().unwrap();
+    let help = String::from_utf8_lossy(&output.stdout);
+    for word in [
+        "token, binary, create, search, any",
+        "nth=",
+        "first=",
+        "every=",
+        "always",
+        "status=",
+        "body=",
+        "retry_after=",
+        "commit",
+        "early",
+        "ok-with-outcome",
+        "cut=before",
+        "cut=mid",
+        "cut=after",
+        "cut=answer",
+        "hang",
+        "delay=",
+        "slow",
+        "no_location",
+        "revoke",
+        "redirect=",
+        "outcome:CODE",
+        "/sandbox/faults",
+    ] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+}

@@ -36,7 +36,12 @@ pub fn answer(bytes: &[u8]) {
     }
     match &meaning.failure {
         None => assert!(settled || matches!(call % 8, 4..), "only a resent message may be done without a 2xx"),
-        Some(failure) => is_said_well(failure),
+        Some(failure) => {
+            is_said_well(failure);
+            let is_message = matches!(call % 8, 4..);
+            let in_doubt = matches!(failure, Failure::Unknown { .. } | Failure::Unclear { .. });
+            assert!(is_message || !in_doubt, "only a message can have arrived: {failure:?}");
+        }
     }
 }
 
@@ -52,6 +57,8 @@ fn is_said_well(failure: &Failure) {
             is_readable(summary);
             is_readable(remedy);
         }
+        Failure::Unclear { status, .. } => assert!((200..300).contains(status), "only a 2xx is unclear: {status}"),
+        Failure::Unreachable { .. } => panic!("a server that answers is reached"),
         Failure::Changed | Failure::Unknown { .. } | Failure::TooLarge => {}
     }
 }

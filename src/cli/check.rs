@@ -142,7 +142,8 @@ async fn redox(config: &Config) -> Vec<Line> {
                 Failure::Stop { summary, remedy, .. } | Failure::Rejected { summary, remedy, .. } => (summary, remedy),
                 other => (
                     other.to_string(),
-                    "Check the connection to the internet, base_url, and that no firewall is in between.".into(),
+                    "Check the connection to the internet, base_url and proxy, and that no firewall is in between."
+                        .into(),
                 ),
             };
             lines.push(Line::Bad { summary: format!("token: {summary}"), mend });

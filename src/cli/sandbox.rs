@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::{
     config::units,
-    sandbox::{Options, Sandbox},
+    sandbox::{GRAMMAR, Options, Sandbox},
 };
 
 /// What `sandbox` is told.
@@ -33,8 +33,8 @@ pub struct Args {
     /// How long a token is good for.
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     token_life: units::Duration,
-    /// Something that is to go wrong, for example create:nth=2:cut=after or binary:first=3:status=503.
-    #[arg(long, value_name = "RULE")]
+    /// Something that is to go wrong, for example create:nth=2:cut=after or binary:first=3:status=503; --help explains it all.
+    #[arg(long, value_name = "RULE", long_help = GRAMMAR)]
     fault: Vec<String>,
 }
 

@@ -92,6 +92,7 @@ struct RawRedox {
     #[serde(default = "default_upload_body")]
     upload_body: UploadBody,
     ca_file: Option<PathBuf>,
+    proxy: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +266,7 @@ fn redox(raw: RawRedox, request_timeout: Duration, folder: &Path) -> Result<Sett
         source_id: raw.source_id,
         scope: raw.scope,
         upload_body: raw.upload_body,
+        proxy: raw.proxy,
         ca_file: raw.ca_file.map(|path| folder.join(path)),
         request_timeout: request_timeout.get(),
     })

@@ -2,10 +2,11 @@
 
 use std::{fmt, time};
 
-use jiff::{Timestamp, civil, fmt::friendly::SpanParser};
+use jiff::{civil, fmt::friendly::SpanParser};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::strict::refuse;
+use crate::model::written_time::WrittenTime;
 
 const DURATION: &str = "a duration such as \"2s\", \"10m\", \"3d\" or \"1y\"";
 const SIZE: &str = "a size such as \"30MB\", \"200KB\" or \"30MiB\", or a whole number of bytes";
@@ -155,9 +156,9 @@ impl fmt::Display for Date {
     }
 }
 
-/// A moment, the same everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(pub Timestamp);
+/// A moment, with the offset that it was written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant(pub WrittenTime);
 
 impl std::str::FromStr for Instant {
     type Err = Unreadable;

@@ -163,6 +163,21 @@ impl Engine {
         self.channels.values().find_map(Channel::trouble)
     }
 
+    /// Every channel: its destination, why it is closed, and when it is probed next.
+    pub fn channels(&self) -> impl Iterator<Item = (&Destination, Option<Trouble>, Option<Instant>)> {
+        self.channels.iter().map(|(destination, channel)| (destination, channel.trouble(), channel.next_probe()))
+    }
+
+    /// Pauses a channel, or lets it go on. False when there is no such destination.
+    pub fn pause(&self, destination: &Destination, paused: bool) -> bool {
+        self.channels.get(destination).map(|channel| channel.pause(paused)).is_some()
+    }
+
+    /// Something was fixed: every closed channel is probed at once.
+    pub fn probe_now(&self) {
+        self.channels.values().for_each(Channel::probe_now);
+    }
+
     /// The first inbox that has not been looked into for `limit` longer than it was to be.
     pub fn hangs(&self, limit: Duration) -> Option<&str> {
         let now = Instant::now();

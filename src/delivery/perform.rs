@@ -23,7 +23,7 @@ use crate::{
     },
     ledger::{Delivery, Stage},
     model::{message::Upload, path::InboxPath},
-    redox::{self, Failure},
+    redox::{self, Failure, Unreachable},
 };
 
 /// How soon a move to done or failed that did not work is tried again.
@@ -122,12 +122,13 @@ impl Engine {
             Ok(true) => Event::Found { to: self.free_place(row, &item.inbox.done, item).await? },
             Ok(false) => Event::NotFound,
             Err(Failure::Rejected { .. } | Failure::TooLarge) => Event::SearchRefused,
-            Err(failure @ (Failure::Throttled { .. } | Failure::Stop { .. })) => {
+            Err(failure @ (Failure::Throttled { .. } | Failure::Stop { .. } | Failure::Unreachable { .. })) => {
                 return Ok(self.on_failure(failure, row, began, item));
             }
-            Err(failure @ (Failure::Later { .. } | Failure::Unknown { .. } | Failure::Changed)) => {
-                Event::SearchUnanswered { why: failure.to_string(), took: began.elapsed() }
-            }
+            Err(
+                failure
+                @ (Failure::Later { .. } | Failure::Unknown { .. } | Failure::Unclear { .. } | Failure::Changed),
+            ) => Event::SearchUnanswered { why: failure.to_string(), took: began.elapsed() },
         };
         Ok(Performed { event, rest: wait(SOON, Waiting::Retry) })
     }
@@ -137,8 +138,18 @@ impl Engine {
         let words = failure.to_string();
         let event = match failure {
             Failure::Changed => return changed(None),
-            Failure::Later { why, retry_after, .. } => Event::Later { why, retry_after, took: began.elapsed() },
+            Failure::Later { why, retry_after } => Event::Later { why, retry_after, took: began.elapsed() },
+            Failure::Unreachable { kind, why } => {
+                let jitter = self.facts().jitter;
+                let (code, remedy) = unreachable(kind);
+                let closed = self.channel(item).unreachable(Instant::now(), jitter, code, why.clone(), remedy.into());
+                if closed.1 {
+                    error!(code, why, "Redox cannot be reached; nothing is lost, and it is tried until it works");
+                }
+                return self.channel_closed(why, None, item);
+            }
             Failure::Unknown { why } => Event::Unknown { why },
+            Failure::Unclear { status, why } => Event::Unclear { why: format!("{why} (HTTP status {status})") },
             Failure::Rejected { code, summary, remedy } => {
                 self.on_response(row, item);
                 Event::Rejected { code, summary, remedy }
@@ -158,8 +169,7 @@ impl Engine {
                 }
                 return self.channel_closed(why, Some(wait), item);
             }
-            Failure::Stop { code, summary, remedy } => {
-                let status = code.strip_prefix("redox-").and_then(|status| status.parse().ok()).unwrap_or(0);
+            Failure::Stop { status, code, summary, remedy } => {
                 let state = ChannelState::Stopped;
                 let trouble = Trouble { code, state, is_confirmed: false, summary: summary.clone(), remedy };
                 match self.channel(item).refuse(Instant::now(), row.id(), status, trouble) {
@@ -309,6 +319,29 @@ pub(super) fn note(row: &Delivery, sidecar_stays: bool) -> Option<Note> {
         }
         Stage::Rejected(rejected) => Some(Note::Reason(reason::text(row, rejected))),
         Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) => None,
+    }
+}
+
+/// The code and the remedy of a server that cannot be reached.
+fn unreachable(kind: Unreachable) -> (&'static str, &'static str) {
+    match kind {
+        Unreachable::Refused => (
+            "unreachable-refused",
+            "Check redox.base_url and the firewall: nobody listens at that address, or something in between refuses.",
+        ),
+        Unreachable::Dns => (
+            "unreachable-dns",
+            "Check redox.base_url and this machine's name service (DNS): the server's name has no address.",
+        ),
+        Unreachable::Tls => (
+            "unreachable-tls",
+            "If a proxy looks into encrypted connections, name its certificate in redox.ca_file; if a certificate is expired, check this machine's clock; else report it to Redox.",
+        ),
+        Unreachable::Timeout => {
+            ("unreachable-timeout", "Check this machine's network and firewall: the server does not answer.")
+        }
+        Unreachable::Proxy => ("unreachable-proxy", "Check redox.proxy (or HTTPS_PROXY) and the proxy itself."),
+        Unreachable::Other => ("unreachable", "Check this machine's network."),
     }
 }
 

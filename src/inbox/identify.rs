@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::{Inbox, SidecarRule},
     model::document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
+    model::fhir,
     model::file_state::FileState,
     model::problem::{Problem, size_words},
     platform::effect,
@@ -298,9 +299,16 @@ fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
     if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
 }
 
-/// The document, if it fits a ledger row.
+/// The document, if a message can say it all and it fits a ledger row.
 pub fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Problem> {
     let document = Document { file_name, patient, metadata, content };
+    fhir::check_document(&document).map_err(|why| {
+        Problem::new(
+            "not-sendable",
+            format!("Something that is said of the document or its patient cannot be sent: {why}."),
+            "Correct it in the sidecar, in patient.toml or in the file's name, then move the document (and its sidecar) back into the patient's folder in the inbox.",
+        )
+    })?;
     match serde_json::to_vec(&document) {
         Ok(json) if json.len() <= DOCUMENT_LIMIT => Ok(document),
         _ => Err(Problem::new(

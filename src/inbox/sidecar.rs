@@ -230,7 +230,7 @@ mod tests {
         });
         assert_eq!(a, b);
         assert_eq!(a.kind.code, "57133-1");
-        assert_eq!(a.date.unwrap().to_string(), "2026-11-20T15:30:00Z");
+        assert_eq!(a.date.unwrap().to_string(), "2026-11-20T09:30:00-06:00");
     }
 
     #[test]
@@ -249,9 +249,13 @@ mod tests {
 
     #[test]
     fn a_type_that_no_message_can_hold_is_refused() {
-        for coding in
-            [r#"system = "LOINC", code = "1""#, r#"system = "urn:x", code = "\u0001""#, r#"system = "", code = "1""#]
-        {
+        for coding in [
+            r#"system = "LOINC", code = "1""#,
+            r#"system = "urn:x", code = "\u0001""#,
+            r#"system = "urn:x", code = "a  b""#,
+            r#"system = "urn:x", code = "a\u00A0b""#,
+            r#"system = "", code = "1""#,
+        ] {
             assert_eq!(metadata(&format!("type = {{ {coding} }}")).unwrap_err().code, "sidecar-unusable", "{coding}");
         }
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
+
+use super::{fhir, written_time::WrittenTime};
 
 /// The namespace of every delivery id (a random UUID, fixed for good).
 const DELIVERY_NAMESPACE: Uuid = Uuid::from_u128(0x6f4b_1f5a_3c0e_4d7e_9a53_0c1d_8f2b_7e64);
@@ -122,7 +124,7 @@ pub struct Coding {
 }
 
 impl Coding {
-    /// A URI without spaces, a code, and words if there are any; each short.
+    /// True for a URI without spaces, a code as FHIR has them, and words if there are any; each short.
     pub fn is_usable(&self) -> bool {
         let plain =
             |text: &str, most: usize| !text.trim().is_empty() && text.len() <= most && !text.contains(char::is_control);
@@ -130,7 +132,7 @@ impl Coding {
             && self.system.contains(':')
             && !self.system.contains(char::is_whitespace)
             && plain(&self.code, 64)
-            && self.code.trim() == self.code
+            && fhir::is_code(&self.code)
             && self.display.as_deref().is_none_or(|display| plain(display, 200))
     }
 }
@@ -232,7 +234,7 @@ pub struct Metadata {
     pub description: Option<String>,
     /// `DocumentReference.date`; the moment we first saw the file when nobody gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub date: Option<Timestamp>,
+    pub date: Option<WrittenTime>,
     /// `DocumentReference.type`.
     #[serde(rename = "type")]
     pub kind: Coding,

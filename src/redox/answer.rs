@@ -1,14 +1,21 @@
 //! What came back: an answer read within bounds, and the part of it that is kept.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
+use super::tree;
 use crate::model::message::Answer;
 
-/// At most so much of an answer's body is read; what lies beyond is left unread.
-const BODY_LIMIT: usize = 64 * 1024;
+/// An answer's body is read up to this length. One that is longer cannot be checked for errors, and is left unread; a search's
+/// answer holds whole resources.
+const BODY_LIMIT: usize = 1024 * 1024;
+/// An answer that drips for longer than this counts as broken off.
+const READ_LIMIT: Duration = Duration::from_secs(600);
 /// Header names and values kept, in bytes: the answer shares one row of the ledger with the document.
 const HEADERS_LIMIT: usize = 600;
 /// Ids kept, and the longest one.
@@ -22,39 +29,40 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// The body was longer than what is read of one.
     pub(super) longer: bool,
-    /// The body broke off.
+    /// The body broke off, or its rest did not come in time.
     pub(super) lost: bool,
+    /// It came before the whole request had been handed over, and the request was broken off then.
+    pub(super) early: bool,
     /// When it came.
     pub(super) at: Timestamp,
 }
 
 impl Reply {
-    /// Reads status, headers, and as much of the body as there is and as is allowed.
-    pub(super) async fn read(response: reqwest::Response) -> Self {
-        Self::read_up_to(response, BODY_LIMIT).await
-    }
-
-    pub(super) async fn read_up_to(mut response: reqwest::Response, limit: usize) -> Self {
+    /// Reads status, headers, and as much of the body as there is and as is allowed. `silence`: the longest pause between
+    /// two pieces of it.
+    pub(super) async fn read(mut response: reqwest::Response, silence: Duration) -> Self {
         let mut reply = Self {
             status: response.status(),
             headers: response.headers().clone(),
             body: Vec::new(),
             longer: false,
             lost: false,
+            early: false,
             at: Timestamp::now(),
         };
+        let end = Instant::now() + READ_LIMIT.max(silence);
         loop {
-            match response.chunk().await {
-                Ok(None) => return reply,
-                Ok(Some(chunk)) => {
-                    let room = limit - reply.body.len();
+            match timeout_at(end.min(Instant::now() + silence), response.chunk()).await {
+                Ok(Ok(None)) => return reply,
+                Ok(Ok(Some(chunk))) => {
+                    let room = BODY_LIMIT - reply.body.len();
                     reply.longer = chunk.len() > room;
                     reply.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     if reply.longer {
                         return reply;
                     }
                 }
-                Err(_) => {
+                Ok(Err(_)) | Err(_) => {
                     reply.lost = true;
                     return reply;
                 }
@@ -69,7 +77,7 @@ impl Reply {
 
     /// The body as JSON, if it is that.
     pub(super) fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
+        serde_json::from_str(tree::text(&self.body)?.trim_start_matches('\u{feff}')).ok()
     }
 
     /// What a ledger row keeps of it.
@@ -130,7 +138,15 @@ mod tests {
     fn reply(headers: &[(&'static str, &str)], body: &str) -> Reply {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let body = body.as_bytes().to_vec();
-        Reply { status: StatusCode::OK, headers, body, longer: false, lost: false, at: Timestamp::UNIX_EPOCH }
+        Reply {
+            status: StatusCode::OK,
+            headers,
+            body,
+            longer: false,
+            lost: false,
+            early: false,
+            at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]

@@ -6,14 +6,17 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::UploadBody;
@@ -21,6 +24,9 @@ use crate::{model::document::Content, platform::effect};
 
 /// Read at once; a multiple of 3, so that base64 needs no padding before the end.
 const CHUNK: u64 = 63 * 1024;
+/// Handed over at once. The HTTP client keeps up to 16 pieces before it waits for the line: the smaller they are, the sooner a
+/// slow line shows that it moves.
+const PIECE: usize = 9 * 1024;
 
 /// How the file's bytes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub(super) enum Encoding {
     Base64,
 }
 
-/// What stands before and after the file's bytes.
+/// What comes before and after the file's bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Envelope {
     pub(super) prefix: Bytes,
@@ -91,35 +97,103 @@ fn extension(mime: &str) -> &'static str {
 }
 
 /// How far a body has come; shared with whoever waits for the answer.
-#[derive(Clone, Default)]
-pub(super) struct Progress(Arc<AtomicU8>);
+///
+/// Invariant: once it is [`seal`](Self::seal)ed before the last piece was handed over, the last piece never is. Who seals it
+/// therefore knows whether the whole request can have arrived, and does not guess.
+#[derive(Clone)]
+pub(super) struct Progress(Arc<Shared>);
 
-/// The states of [`Progress`].
+struct Shared {
+    state: AtomicU8,
+    began: Instant,
+    /// When the last piece was taken, in milliseconds since it began.
+    moved: AtomicU64,
+    /// The answer has been read, or nobody waits for one.
+    over: CancellationToken,
+}
+
+/// The states of [`Progress`]. Each of them but the first is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
     /// The last piece has not been handed over: nobody can have received the whole.
     Partial = 0,
-    /// The last piece was handed over.
+    /// The last piece was handed over, or is about to be.
     Whole = 1,
     /// The file is no longer the one that was identified.
     Changed = 2,
     /// The file cannot be read.
     Unreadable = 3,
+    /// It was given up before its last piece, which will not be handed over any more.
+    Sealed = 4,
 }
 
 impl Progress {
-    fn set(&self, state: State) {
-        self.0.store(state as u8, Ordering::SeqCst);
+    fn new() -> Self {
+        Self(Arc::new(Shared {
+            state: AtomicU8::new(State::Partial as u8),
+            began: Instant::now(),
+            moved: AtomicU64::new(0),
+            over: CancellationToken::new(),
+        }))
+    }
+
+    /// The first change from `Partial` is the only one. Returns whether this was it.
+    fn set(&self, state: State) -> bool {
+        self.0.state.compare_exchange(State::Partial as u8, state as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     pub(super) fn state(&self) -> State {
-        match self.0.load(Ordering::SeqCst) {
+        match self.0.state.load(Ordering::SeqCst) {
             0 => State::Partial,
             1 => State::Whole,
             2 => State::Changed,
-            _ => State::Unreadable,
+            3 => State::Unreadable,
+            _ => State::Sealed,
         }
+    }
+
+    /// Ends the body where it is, and returns how far it came: never `Partial`, which becomes `Sealed`.
+    pub(super) fn seal(&self) -> State {
+        self.set(State::Sealed);
+        self.state()
+    }
+
+    /// For the one who waits for the answer: when this is dropped, a body that has not ended breaks off.
+    pub(super) fn end_on_drop(&self) -> Ended {
+        Ended(self.clone())
+    }
+
+    fn moves(&self) {
+        let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.moved.store(now, Ordering::SeqCst);
+    }
+
+    /// Returns when no piece has been taken for `limit`.
+    pub(super) async fn silence(&self, limit: Duration) {
+        loop {
+            let moved = self.0.moved.load(Ordering::SeqCst);
+            tokio::time::sleep_until(self.0.began + Duration::from_millis(moved) + limit).await;
+            if self.0.moved.load(Ordering::SeqCst) == moved {
+                return;
+            }
+        }
+    }
+
+    /// A body that was sealed waits with breaking the connection until the answer that it was sealed for has been read.
+    async fn broken_off<T>(&self) -> io::Result<T> {
+        self.0.over.cancelled().await;
+        Err(io::Error::other("the request was given up"))
+    }
+}
+
+/// See [`Progress::end_on_drop`].
+pub(super) struct Ended(Progress);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.seal();
+        self.0.0.over.cancel();
     }
 }
 
@@ -133,19 +207,19 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Bytes that are at hand.
     pub(super) fn whole(bytes: Bytes) -> Self {
-        let progress = Progress::default();
+        let progress = Progress::new();
         let length = bytes.len() as u64;
-        let handed_over = progress.clone();
+        let taken = progress.clone();
         let stream = stream::once(async move {
-            handed_over.set(State::Whole);
-            io::Result::Ok(bytes)
+            taken.moves();
+            if taken.set(State::Whole) { Ok(bytes) } else { taken.broken_off().await }
         });
         Self { body: reqwest::Body::wrap_stream(stream), length, progress }
     }
 
     /// A file in its envelope, never held in memory as a whole.
     pub(super) fn file(envelope: Envelope, file: File, content: &Content) -> Self {
-        let progress = Progress::default();
+        let progress = Progress::new();
         let length = envelope.length(content.size);
         let reader = Reader {
             envelope,
@@ -156,19 +230,29 @@ impl Outgoing {
             progress: progress.clone(),
             ended: false,
         };
-        let stream = stream::try_unfold(reader, |mut reader| async move {
-            if reader.ended {
-                return Ok(None);
+        let taken = progress.clone();
+        let stream = stream::try_unfold((reader, Bytes::new()), move |(mut reader, mut rest)| {
+            let taken = taken.clone();
+            async move {
+                if rest.is_empty() && reader.ended {
+                    return Ok(None);
+                }
+                if rest.is_empty() {
+                    let read = tokio::task::spawn_blocking(move || reader.read().map(|bytes| (reader, bytes)));
+                    (reader, rest) = read.await.map_err(io::Error::other)??;
+                }
+                taken.moves();
+                let piece = rest.split_to(rest.len().min(PIECE));
+                let is_last = rest.is_empty() && reader.ended;
+                let is_wanted = if is_last { taken.set(State::Whole) } else { taken.state() != State::Sealed };
+                if is_wanted { Ok(Some((piece, (reader, rest)))) } else { taken.broken_off().await }
             }
-            tokio::task::spawn_blocking(move || reader.piece().map(|piece| Some((piece, reader))))
-                .await
-                .map_err(io::Error::other)?
         });
         Self { body: reqwest::Body::wrap_stream(stream), length, progress }
     }
 }
 
-/// Where a file's stream stands.
+/// How far a file's stream is.
 struct Reader {
     envelope: Envelope,
     file: File,
@@ -180,10 +264,10 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next piece; the last one only if the file was what it had to be.
-    fn piece(&mut self) -> io::Result<Bytes> {
+    /// The next bytes; the last ones only if the file was what it had to be.
+    fn read(&mut self) -> io::Result<Bytes> {
         let mut chunk = vec![0; (self.content.size - self.offset).min(CHUNK) as usize];
-        self.read(&mut chunk)?;
+        self.fill(&mut chunk)?;
         self.digest.update(&chunk);
         let mut piece = std::mem::take(&mut self.envelope.prefix).to_vec();
         match self.envelope.encoding {
@@ -194,12 +278,11 @@ impl Reader {
             self.verify()?;
             piece.extend_from_slice(&self.envelope.suffix);
             self.ended = true;
-            self.progress.set(State::Whole);
         }
         Ok(piece.into())
     }
 
-    fn read(&mut self, chunk: &mut [u8]) -> io::Result<()> {
+    fn fill(&mut self, chunk: &mut [u8]) -> io::Result<()> {
         match effect::read_exact_at(&self.file, chunk, self.offset) {
             Ok(()) => {
                 self.offset += chunk.len() as u64;
@@ -324,7 +407,7 @@ pub(super) mod tests {
             let envelope = Envelope { prefix: Bytes::new(), encoding: Encoding::Raw, suffix: Bytes::new() };
             let mut outgoing = Outgoing::file(envelope, file, &content);
             let first = outgoing.body.frame().await.unwrap().unwrap().into_data().unwrap();
-            assert_eq!(first.len() as u64, CHUNK);
+            assert_eq!(first.len(), PIECE);
             assert_eq!(outgoing.progress.state(), State::Partial);
             change(&same);
             assert!(outgoing.body.collect().await.is_err());
@@ -340,6 +423,89 @@ pub(super) mod tests {
         let outgoing = Outgoing::file(envelope, folder, &content);
         assert!(outgoing.body.collect().await.is_err());
         assert_eq!(outgoing.progress.state(), State::Unreadable);
+    }
+
+    /// Takes pieces until one is refused; returns how many bytes came.
+    async fn rest_of(body: &mut reqwest::Body) -> u64 {
+        let mut sent = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            sent += frame.into_data().unwrap().len() as u64;
+        }
+        sent
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_given_up_never_ends() {
+        for size in [1, PIECE, PIECE + 1, 3 * CHUNK as usize] {
+            for taken in [0, 1, size.div_ceil(PIECE) - 1, size.div_ceil(PIECE)] {
+                let (file, content) = file_of(&noise(size));
+                let envelope = Envelope { prefix: Bytes::new(), encoding: Encoding::Raw, suffix: Bytes::new() };
+                let mut outgoing = Outgoing::file(envelope, file, &content);
+                for _ in 0..taken {
+                    outgoing.body.frame().await;
+                }
+                let is_whole = taken >= size.div_ceil(PIECE);
+                let expected = if is_whole { State::Whole } else { State::Sealed };
+                assert_eq!(outgoing.progress.seal(), expected, "{taken} of {size}");
+                drop(outgoing.progress.end_on_drop());
+                let rest = rest_of(&mut outgoing.body).await;
+                assert!(is_whole || (taken * PIECE) as u64 + rest < size as u64, "{taken} of {size}");
+                assert_eq!(outgoing.progress.state(), expected);
+            }
+        }
+        let mut message = Outgoing::whole("{}".into());
+        assert_eq!(message.progress.seal(), State::Sealed);
+        drop(message.progress.end_on_drop());
+        assert_eq!(rest_of(&mut message.body).await, 0);
+    }
+
+    /// Whoever gives up and whoever hands over the last piece race here: both must agree on who was first.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whether_the_last_piece_was_handed_over_is_known_however_close_it_was() {
+        let mut seen = [0; 2];
+        for round in 0..2000_u64 {
+            let outgoing = Outgoing::whole("{}".into());
+            let progress = outgoing.progress.clone();
+            let mut body = outgoing.body;
+            let taking = tokio::spawn(async move { rest_of(&mut body).await });
+            for _ in 0..round % 50 {
+                tokio::task::yield_now().await;
+            }
+            let state = progress.seal();
+            drop(progress.end_on_drop());
+            assert_eq!(taking.await.unwrap() == 2, state == State::Whole);
+            seen[usize::from(state == State::Whole)] += 1;
+        }
+        assert!(seen[1] > 0, "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_sealed_body_breaks_off_only_when_the_answer_has_been_read() {
+        let mut message = Outgoing::whole("{}".into());
+        let end = message.progress.end_on_drop();
+        message.progress.seal();
+        let mut frame = std::pin::pin!(message.body.frame());
+        assert!(futures_util::poll!(&mut frame).is_pending());
+        drop(end);
+        assert!(frame.await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_counted_from_the_last_piece() {
+        let (file, content) = file_of(&noise(5 * PIECE));
+        let envelope = Envelope { prefix: Bytes::new(), encoding: Encoding::Raw, suffix: Bytes::new() };
+        let mut outgoing = Outgoing::file(envelope, file, &content);
+        let progress = outgoing.progress.clone();
+        let began = Instant::now();
+        let taking = tokio::spawn(async move {
+            while outgoing.body.frame().await.is_some() {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+            }
+        });
+        progress.silence(Duration::from_secs(10)).await;
+        let waited = began.elapsed().as_secs();
+        assert!((38..=39).contains(&waited), "four pauses, then silence: {waited}");
+        taking.await.unwrap();
     }
 
     #[test]

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     model::document::{Author, DeliveryId, DocStatus, Document, Gender, Metadata, Patient},
     model::message::Message,
+    model::written_time::WrittenTime,
 };
 
 const EVENT: &str = "https://fhir.redoxengine.com/EventDefinition/DocumentReferenceCreate";
@@ -20,7 +21,7 @@ const IDENTIFIER_TYPE_SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v2-0
 const NPI_SYSTEM: &str = "http://hl7.org/fhir/sid/us-npi";
 const ENCOUNTER_CLASS_SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 
-/// Stands where an embedded file's bytes go. As a member's value it cannot be mistaken for text that somebody typed:
+/// In the place of an embedded file's bytes. As a member's value it cannot be mistaken for text that somebody typed:
 /// inside a JSON string the quotes around it would be escaped.
 const MARKER: &str = "FILE";
 
@@ -41,7 +42,7 @@ pub struct Bundle {
 pub(super) enum Body {
     /// All of it.
     Whole(Bytes),
-    /// What stands before and after the file in base64.
+    /// What comes before and after the file in base64.
     Around { prefix: Bytes, suffix: Bytes },
 }
 
@@ -105,7 +106,7 @@ fn document_reference(
         kind: kind.map(|kind| Concept { text: display.or_else(|| kind.code.clone()), coding: [kind] }),
         category: FhirCoding::new(CATEGORY_SYSTEM, &metadata.category, None).map(|code| [Concept::of(code)]),
         subject: Reference::to(names.of("Patient")),
-        date: instant(metadata.date.unwrap_or(first_seen)),
+        date: metadata.date.unwrap_or(WrittenTime::utc(first_seen)).instant(),
         author: metadata.author.as_ref().and_then(Practitioner::new).map(|_| [Reference::to(names.of("Practitioner"))]),
         description: metadata.description.as_deref().and_then(text),
         content: [Content {
@@ -301,7 +302,7 @@ impl Practitioner {
 
 /// R4 wants a status and a class, and all that is known is the visit's number. A status can be said to be unknown. The
 /// class is `AMB` because clinics' visits are ambulatory and every receiver knows the code; the vocabulary's own
-/// "unknown" lies outside of the value set, and receivers refuse whole messages for less.
+/// "unknown" is outside of the value set, and receivers refuse whole messages for less.
 #[derive(Clone, Debug, Serialize)]
 struct Encounter {
     identifier: [FhirIdentifier; 1],

@@ -5,7 +5,11 @@ use std::time::Duration;
 use http::header;
 use jiff::fmt::rfc2822;
 
-use super::{Failure, answer::Reply, outcome};
+use super::{
+    Failure,
+    answer::Reply,
+    outcome::{self, Finding, Grade},
+};
 
 /// Everybody waits so long when a 429 does not say: Redox counts requests over five minutes.
 const USUAL_WAIT: Duration = Duration::from_secs(300);
@@ -50,7 +54,7 @@ pub(super) fn classify(call: Call, reply: &Reply) -> Verdict {
         (200..=299, _) => return success(call, reply),
         (401, Call::Token) => token_refused(reply),
         (401, _) => return Verdict::Renew(login_refused(reply)),
-        (408 | 421 | 423 | 425, _) => later(call, reply, false),
+        (408 | 421 | 423 | 425, _) => later(reply),
         (429, _) => Failure::Throttled {
             why: "Redox asks everybody to slow down (429)".into(),
             wait: retry_after(reply).unwrap_or(USUAL_WAIT),
@@ -60,56 +64,66 @@ pub(super) fn classify(call: Call, reply: &Reply) -> Verdict {
         (403 | 404 | 405 | 407 | 410, _) => shut(call, reply),
         (413, Call::Create { embedded: true, .. }) => Failure::TooLarge,
         (400..=499, _) => return refused(call, reply),
-        (500 | 503, _) => later(call, reply, true),
-        (500..=599, Call::Create { .. }) => {
-            Failure::Unknown { why: format!("Redox's gateway answered in its place ({status})") }
-        }
-        (500..=599, _) => later(call, reply, false),
+        (503, _) if was_not_processed(reply) => later(reply),
+        (500..=599, _) => unsettled(call, reply),
         (300..=399, _) => Failure::stop(
+            status,
             format!("redox-{status}"),
             format!("Redox's address answered with a redirect ({status}), which is never followed with patient data."),
-            "Check base_url: it must be Redox's own address, and no proxy or login page may stand in between.",
+            "Check base_url: it must be Redox's own address, and no proxy or login page may be in between.",
         ),
-        (_, Call::Create { .. }) => Failure::Unknown { why: format!("the answer makes no sense ({status})") },
-        (_, _) => later(call, reply, false),
+        (_, _) => unsettled(call, reply),
     };
     Verdict::Failed(failure)
 }
 
 /// A 2xx, which can carry errors all the same.
 fn success(call: Call, reply: &Reply) -> Verdict {
-    let issues = outcome::issues(reply);
-    if let Some(verdict) = issues.grade().map(|grade| graded(grade, call, reply)) {
-        return verdict;
+    let status = reply.status.as_u16();
+    if reply.early && !matches!(call, Call::Token) {
+        return Verdict::Failed(match call {
+            Call::Create { .. } => {
+                Failure::unknown(format!("Redox answered ({status}) before it had received the whole message"))
+            }
+            Call::Upload { .. } | Call::Token | Call::Search => {
+                Failure::later(format!("Redox answered ({status}) before it had received the whole request"))
+            }
+        });
     }
-    let unsettled = if reply.lost {
-        "the connection broke in the middle of Redox's answer"
-    } else if outcome::is_web_page(reply) {
-        "a web page came back instead of Redox's answer"
-    } else if reply.longer && outcome::speaks_of_errors(reply) {
-        "Redox's answer is too long to be read, and speaks of errors"
-    } else {
-        return Verdict::Done;
+    let finding = match (status, outcome::judge(reply)) {
+        (203, Finding::Clean) => Finding::Unclear("something in between changed Redox's answer"),
+        (206, Finding::Clean) => Finding::Unclear("it is a part of Redox's answer"),
+        (_, finding) => finding,
     };
-    match call {
-        Call::Create { .. } => Verdict::Failed(Failure::Unknown { why: unsettled.into() }),
-        // An upload's answer is its Location header; a token or a search is read from the body by who asked.
-        Call::Upload { .. } | Call::Token | Call::Search => Verdict::Done,
+    match finding {
+        Finding::Clean => Verdict::Done,
+        Finding::Error(grade) => graded(grade, call, reply),
+        Finding::Unclear(why) => match call {
+            Call::Create { .. } => {
+                Verdict::Failed(Failure::Unclear { status, why: format!("Redox's answer is unclear: {why}") })
+            }
+            Call::Upload { .. } | Call::Search => {
+                Verdict::Failed(Failure::later(format!("Redox's answer is unclear: {why} ({status})")))
+            }
+            // Whoever asked reads the token from it, or finds none.
+            Call::Token => Verdict::Done,
+        },
     }
 }
 
 /// A 4xx about the document: an OperationOutcome may say that it was not the document's fault.
 fn refused(call: Call, reply: &Reply) -> Verdict {
-    let grade = outcome::issues(reply).grade().unwrap_or(outcome::Grade::Final);
-    graded(grade, call, reply)
+    graded(outcome::issues(reply).unwrap_or(Grade::Final), call, reply)
 }
 
-fn graded(grade: outcome::Grade, call: Call, reply: &Reply) -> Verdict {
-    use outcome::Grade;
+fn graded(grade: Grade, call: Call, reply: &Reply) -> Verdict {
     let resend = matches!(call, Call::Create { resend: true, .. });
     match (grade, call) {
         (Grade::Duplicate, _) if resend => Verdict::Done,
-        (Grade::Later, _) => Verdict::Failed(later(call, reply, true)),
+        (Grade::Later, _) => Verdict::Failed(later(reply)),
+        // A 4xx itself says that the request was not processed.
+        (Grade::Broken, _) if reply.status.is_client_error() => Verdict::Failed(later(reply)),
+        (Grade::Broken, _) => Verdict::Failed(unsettled(call, reply)),
         (_, Call::Token) => Verdict::Failed(token_refused(reply)),
         (Grade::Renew, _) => Verdict::Renew(login_refused(reply)),
         (_, Call::Search) => Verdict::Failed(no_search(reply)),
@@ -118,13 +132,24 @@ fn graded(grade: outcome::Grade, call: Call, reply: &Reply) -> Verdict {
     }
 }
 
-/// `reached`: Redox itself had the request, so that a message may have been taken in.
-fn later(call: Call, reply: &Reply, reached: bool) -> Failure {
+/// A 503 with a hint that the request was not processed, and can be sent again.
+fn was_not_processed(reply: &Reply) -> bool {
+    retry_after(reply).is_some() || outcome::issues(reply) == Some(Grade::Later)
+}
+
+fn later(reply: &Reply) -> Failure {
     let status = reply.status.as_u16();
-    Failure::Later {
-        why: format!("Redox cannot take it at the moment ({status})"),
-        sent: reached && matches!(call, Call::Create { .. }),
-        retry_after: retry_after(reply),
+    Failure::Later { why: format!("Redox cannot take it at the moment ({status})"), retry_after: retry_after(reply) }
+}
+
+/// An error that does not say whether the request was processed. Only a message matters, and only if all of it had been sent.
+fn unsettled(call: Call, reply: &Reply) -> Failure {
+    let status = reply.status.as_u16();
+    match call {
+        Call::Create { .. } if !reply.early => {
+            Failure::unknown(format!("Redox's answer ({status}) does not say whether it took the message"))
+        }
+        Call::Create { .. } | Call::Upload { .. } | Call::Token | Call::Search => later(reply),
     }
 }
 
@@ -145,8 +170,8 @@ fn rejected(call: Call, reply: &Reply) -> Failure {
              connection to Redox. Then put it back.",
         ),
         _ => (
-            "Redox refused summary was said of the document or of its patient.",
-            "Correct summary Redox's answer names (often the patient's details, or the document's type), or show this text to whoever looks after the connection to Redox. Then put the document back.",
+            "Redox refused what was said of the document or of its patient.",
+            "Correct what Redox's answer names (often the patient's details, or the document's type), or show this text to whoever looks after the connection to Redox. Then put the document back.",
         ),
     };
     Failure::Rejected { code: format!("redox-{status}"), summary: quoting(summary, reply), remedy: remedy.into() }
@@ -174,12 +199,13 @@ fn shut(call: Call, reply: &Reply) -> Failure {
              and check source_id when there are several sources.",
         ),
     };
-    Failure::stop(format!("redox-{status}"), quoting(what, reply), todo)
+    Failure::stop(status, format!("redox-{status}"), quoting(what, reply), todo)
 }
 
 fn login_refused(reply: &Reply) -> Failure {
     let status = reply.status.as_u16();
     Failure::stop(
+        status,
         format!("redox-{status}"),
         quoting("Redox refuses our access token, and a new one as well.", reply),
         "Check in Redox's dashboard that the key is active and belongs to the environment in the configuration.",
@@ -198,7 +224,7 @@ fn token_refused(reply: &Reply) -> Failure {
              public key registered there belongs to this private key.",
         ),
     };
-    Failure::stop(format!("token-{status}"), quoting(what, reply), todo)
+    Failure::stop(0, format!("token-{status}"), quoting(what, reply), todo)
 }
 
 fn no_search(reply: &Reply) -> Failure {

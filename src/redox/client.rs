@@ -14,12 +14,14 @@ use reqwest::{Certificate, Url, redirect, retry, tls};
 use super::{
     Environment, Failure, Settings, SetupError,
     answer::{Reply, form},
-    body::{Encoding, Envelope, Outgoing, Progress, State},
+    body::{Encoding, Envelope, Outgoing, State},
     bundle::{self, Bundle},
     classify::{Call, Verdict, classify},
     keys::SigningKey,
-    settings::is_loopback,
+    locations::Locations,
+    route::{CONNECT_TIME_LIMIT, Route},
     token::{Token, Tokens, skew_note},
+    tree::{self, Node, Written},
 };
 use crate::{
     model::document::{Content, DeliveryId},
@@ -32,9 +34,6 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 const SOURCE_ID: HeaderName = HeaderName::from_static("redox-source-id");
 /// A Location past this does not fit into a row of the ledger beside its document.
 const LOCATION_LIMIT: usize = 1400;
-/// A search's answer holds whole resources.
-const SEARCH_LIMIT: usize = 1024 * 1024;
-const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Shorter than load balancers keep idle connections: one that they close while a message leaves is an unknown outcome.
 const IDLE: Duration = Duration::from_secs(20);
 /// How often a silent HTTP/2 connection is asked whether it lives.
@@ -47,7 +46,9 @@ pub struct Client {
     base: Url,
     settings: Settings,
     source_id: Option<HeaderValue>,
+    route: Route,
     tokens: Tokens,
+    locations: Locations,
 }
 
 /// What `check` tells of the token.
@@ -80,13 +81,14 @@ impl Client {
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
         let base = settings.base()?;
         let key = SigningKey::load(&settings.private_key, settings.algorithm)?;
-        let http = http_client(&settings, &base)?;
+        let route = Route::new(&settings, &base)?;
+        let http = http_client(&settings, &base, &route)?;
         let source_id = match &settings.source_id {
             None => None,
             Some(id) => Some(HeaderValue::from_str(id).map_err(|_| SetupError::Header { setting: "source_id" })?),
         };
-        let tokens = Tokens::new(http.clone(), url(&base, &["v2", "auth", "token"]), key, &settings);
-        Ok(Self { http, base, settings, source_id, tokens })
+        let tokens = Tokens::new(http.clone(), url(&base, &["v2", "auth", "token"]), key, &settings, route.clone());
+        Ok(Self { http, base, settings, source_id, route, tokens, locations: Locations::default() })
     }
 
     /// Gets a token, to see whether one is to be had.
@@ -98,10 +100,10 @@ impl Client {
         Ok(TokenReport { expires_in: token.expires_in(), skew: token.skew })
     }
 
-    /// Uploads a file; gives back the reference URL, unchanged, that a message names it by.
+    /// Uploads a file; returns the reference URL, unchanged, that a message names it by.
     ///
     /// # Errors
-    /// See [`Failure`]. An upload that is not referred to does no harm: whatever is not final may be repeated.
+    /// See [`Failure`], never `Unknown` or `Unclear`: an upload that nothing refers to does no harm and may be repeated.
     pub async fn upload(&self, file: &File, content: &Content) -> Result<String, Failure> {
         let (envelope, content_type) = Envelope::of_upload(self.settings.upload_body, &content.mime);
         let content_type = HeaderValue::from_str(&content_type).map_err(|_| Failure::Rejected {
@@ -121,22 +123,26 @@ impl Client {
                 Ok(Outgoing::file(envelope.clone(), file, content))
             })
             .await?;
-        location(&sent)
+        let location = location(&sent)?;
+        if !self.locations.is_new(&location, content.sha256) {
+            return Err(Failure::later("Redox gave this file the address of another one"));
+        }
+        Ok(location)
     }
 
     /// Sends the message; `file` is needed when the Bundle embeds it. Before this is called, the ledger must hold
-    /// durably that it will be. `stands` is asked directly before anything leaves, when a token is there already: a no
-    /// ends it as [`Failure::Changed`].
+    /// durably that it will be. `is_unchanged` is asked directly before anything leaves, when a token is there already, and
+    /// again before the second try with a new token: a no ends it as [`Failure::Changed`].
     ///
     /// # Errors
-    /// See [`Failure`], of which `Unknown` and `Later { sent: true, .. }` mean that it may have arrived.
-    pub async fn create<Stands: Future<Output = bool>>(
+    /// See [`Failure`], of which `Unknown` and `Unclear` mean that it may have arrived.
+    pub async fn create<Unchanged: Future<Output = bool>>(
         &self,
         slug: &str,
         bundle: Bundle,
         file: Option<(&File, &Content)>,
         resend: bool,
-        stands: impl Fn() -> Stands,
+        is_unchanged: impl Fn() -> Unchanged,
     ) -> Result<Answer, Failure> {
         let body = bundle.body().map_err(|_| Failure::later("the message could not be written"))?;
         let embedded = matches!(body, bundle::Body::Around { .. });
@@ -146,7 +152,7 @@ impl Client {
             content_type: FHIR_JSON,
         };
         let sent = self
-            .send(&request, stands, || match (&body, file) {
+            .send(&request, is_unchanged, || match (&body, file) {
                 (bundle::Body::Whole(bytes), _) => Ok(Outgoing::whole(bytes.clone())),
                 (bundle::Body::Around { prefix, suffix }, Some((file, content))) => {
                     let file = file.try_clone().map_err(|error| unreadable(&error))?;
@@ -159,7 +165,8 @@ impl Client {
         Ok(sent.reply.kept())
     }
 
-    /// Whether the destination has the document of this delivery.
+    /// Whether the destination has the document of this delivery. A no is one only as an empty list of findings: whatever
+    /// else comes is no answer, and the question may be asked again.
     ///
     /// # Errors
     /// See [`Failure`]; `Rejected` means that this destination does not answer searches.
@@ -168,15 +175,8 @@ impl Client {
         let query = form(&[("identifier", &format!("urn:ietf:rfc:3986|{name}"))]);
         let request = Request { call: Call::Search, url: self.destination(slug, "_search"), content_type: FORM };
         let sent = self.send(&request, always, || Ok(Outgoing::whole(Bytes::from(query.clone())))).await?;
-        let unusable = || Failure::later("the answer to the search for the document cannot be read");
-        let body = sent.reply.json().filter(|body| body["resourceType"] == "Bundle").ok_or_else(unusable)?;
-        // Servers that ignore a parameter they do not know answer with other documents.
-        let is_ours = |entry: &serde_json::Value| {
-            let document = &entry["resource"];
-            let listed = document["identifier"].as_array().map(Vec::as_slice).unwrap_or_default();
-            listed.iter().chain([&document["masterIdentifier"]]).any(|identifier| identifier["value"] == name)
-        };
-        Ok(body["entry"].as_array().is_some_and(|entries| entries.iter().any(is_ours)))
+        found(&sent.reply.body, &name)
+            .ok_or_else(|| Failure::later("the answer to the search for the document is neither a yes nor a no"))
     }
 
     fn destination(&self, slug: &str, operation: &str) -> Url {
@@ -185,16 +185,16 @@ impl Client {
     }
 
     /// Sends a request; once more with a new token when the first was refused.
-    async fn send<Stands: Future<Output = bool>>(
+    async fn send<Unchanged: Future<Output = bool>>(
         &self,
         request: &Request,
-        stands: impl Fn() -> Stands,
+        is_unchanged: impl Fn() -> Unchanged,
         body: impl Fn() -> Result<Outgoing, Failure>,
     ) -> Result<Sent, Failure> {
         let mut renewed = false;
         loop {
             let token = self.tokens.get().await?;
-            if !stands().await {
+            if !is_unchanged().await {
                 return Err(Failure::Changed);
             }
             let reply = self.attempt(request, &token, body()?).await?;
@@ -219,11 +219,41 @@ impl Client {
         headers.insert(header::CONTENT_LENGTH, outgoing.length.into());
         headers.insert(header::ACCEPT, FHIR_JSON);
         headers.extend(self.source_id.clone().map(|id| (SOURCE_ID, id)));
-        let response = effect::send(self.http.post(request.url.clone()).headers(headers).body(outgoing.body)).await;
-        match response {
-            Ok(response) if request.call == Call::Search => Ok(Reply::read_up_to(response, SEARCH_LIMIT).await),
-            Ok(response) => Ok(Reply::read(response).await),
-            Err(error) => Err(unanswered(request.call, &error, &outgoing.progress)),
+        // Otherwise a proxy may compress what must be read here.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let silence = self.settings.request_timeout;
+        let progress = outgoing.progress.clone();
+        let _end = progress.end_on_drop();
+        let sending = effect::send(self.http.post(request.url.clone()).headers(headers).body(outgoing.body));
+        let response = tokio::select! {
+            response = sending => response.map_err(Some),
+            () = progress.silence(silence) => Err(None),
+        };
+        // From here on no piece follows that could complete the request.
+        let state = progress.seal();
+        let response = match (response, state) {
+            (_, State::Changed) => return Err(Failure::Changed),
+            (_, State::Unreadable) => {
+                return Err(Failure::later("the file could not be read while it was being sent"));
+            }
+            (Ok(response), State::Whole | State::Partial | State::Sealed) => response,
+            (Err(error), State::Whole | State::Partial | State::Sealed) => {
+                return Err(self.unanswered(request.call, error.as_ref(), state == State::Whole));
+            }
+        };
+        Ok(Reply { early: state != State::Whole, ..Reply::read(response, silence).await })
+    }
+
+    /// What to do when no answer came. The library's error prints the URL, and is therefore not quoted.
+    fn unanswered(&self, call: Call, error: Option<&reqwest::Error>, is_whole: bool) -> Failure {
+        let why = match error {
+            Some(error) if error.is_connect() && !is_whole => return self.route.unreachable(error),
+            Some(error) if !error.is_timeout() => "the connection to Redox broke before it answered",
+            Some(_) | None => "Redox did not answer in time",
+        };
+        match call {
+            Call::Create { .. } if is_whole => Failure::unknown(why),
+            Call::Create { .. } | Call::Upload { .. } | Call::Search | Call::Token => Failure::later(why),
         }
     }
 }
@@ -233,25 +263,41 @@ fn always() -> Ready<bool> {
     ready(true)
 }
 
-/// What to do when no answer came. The library's error prints the URL, and is therefore not quoted.
-fn unanswered(call: Call, error: &reqwest::Error, progress: &Progress) -> Failure {
-    let why = if error.is_connect() {
-        "Redox cannot be reached"
-    } else if error.is_timeout() {
-        "Redox did not answer in time"
-    } else {
-        "the connection to Redox broke before it answered"
-    };
-    match (progress.state(), call) {
-        (State::Changed, _) => Failure::Changed,
-        (State::Unreadable, _) => Failure::later("the file could not be read while it was being sent"),
-        (State::Whole, Call::Create { .. }) if !error.is_connect() => Failure::Unknown { why: why.into() },
-        (State::Whole | State::Partial, _) => Failure::later(why),
-    }
-}
-
 fn unreadable(error: &std::io::Error) -> Failure {
     Failure::later(format!("the file could not be opened once more ({})", error.kind()))
+}
+
+/// What a search's answer says: `None` when it is neither a well-formed yes nor a well-formed no.
+fn found(body: &[u8], name: &str) -> Option<bool> {
+    let Written::Json(bundle) = tree::read(body) else { return None };
+    let is = |key: &str, word: &str| bundle.only(key).and_then(Node::text) == Some(word);
+    if !is("resourceType", "Bundle") || !is("type", "searchset") {
+        return None;
+    }
+    let entries: Vec<&Node> = bundle.all("entry").flat_map(Node::items).collect();
+    // Servers that ignore a parameter they do not know answer with other documents.
+    let is_named = |identifier: &Node| identifier.only("value").and_then(Node::text) == Some(name);
+    let is_ours = |entry: &&Node| {
+        entry.only("resource").is_some_and(|document| {
+            document.only("resourceType").and_then(Node::text) == Some("DocumentReference")
+                && ["identifier", "masterIdentifier"]
+                    .iter()
+                    .flat_map(|key| document.all(key))
+                    .flat_map(Node::items)
+                    .any(is_named)
+        })
+    };
+    if entries.iter().any(is_ours) {
+        return Some(true);
+    }
+    let none = match bundle.all("total").collect::<Vec<_>>().as_slice() {
+        [] => true,
+        [Node::Number(total)] => *total == 0.0,
+        _ => false,
+    };
+    let has_more =
+        bundle.all("link").flat_map(Node::items).any(|link| link.all("relation").any(|it| it.text() == Some("next")));
+    (none && entries.is_empty() && !has_more).then_some(false)
 }
 
 /// The reference URL of an upload: an opaque string, made absolute only when it is not.
@@ -267,6 +313,7 @@ pub(super) fn location(sent: &Sent) -> Result<String, Failure> {
     let absolute = if is_relative { sent.url.join(&found).map(String::from).unwrap_or(found) } else { found };
     if absolute.len() > LOCATION_LIMIT {
         return Err(Failure::stop(
+            0,
             "location-too-long",
             format!(
                 "Redox's reference to an uploaded file is {} characters long; at most {LOCATION_LIMIT} can be kept.",
@@ -286,7 +333,7 @@ fn url(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
-fn http_client(settings: &Settings, base: &Url) -> Result<reqwest::Client, SetupError> {
+fn http_client(settings: &Settings, base: &Url, route: &Route) -> Result<reqwest::Client, SetupError> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("chartdrop/", env!("CARGO_PKG_VERSION")))
         .https_only(base.scheme() == "https")
@@ -295,16 +342,13 @@ fn http_client(settings: &Settings, base: &Url) -> Result<reqwest::Client, Setup
         // Every repetition is the delivery's decision.
         .retry(retry::never())
         .referer(false)
-        .connect_timeout(CONNECT_TIME_LIMIT)
-        .timeout(settings.request_timeout)
+        // No time-out of the whole request: each call watches that it moves.
+        .connect_timeout(CONNECT_TIME_LIMIT.min(settings.request_timeout))
         .pool_idle_timeout(IDLE)
         .tcp_keepalive(KEEP_ALIVE)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .http2_keep_alive_timeout(KEEP_ALIVE);
-    if is_loopback(base) {
-        // Clinics that need HTTPS_PROXY to reach Redox do not need it to reach themselves.
-        builder = builder.no_proxy();
-    }
+    builder = route.set(builder)?;
     if let Some(path) = &settings.ca_file {
         let refuse = |why: String| SetupError::CaFile { path: path.clone(), why };
         let pem = effect::read(path).map_err(|error| refuse(error.to_string()))?;
@@ -318,4 +362,4 @@ fn http_client(settings: &Settings, base: &Url) -> Result<reqwest::Client, Setup
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,35 +4,43 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use super::Algorithm;
 
-/// A call that did not end well. `Display` is fixed words and a status, safe for logs; what the server wrote is in
-/// `what` alone, since it may repeat what we sent.
+/// A call that did not end well. Whether a message may have been sent follows from the variant: only after `Unknown` and
+/// `Unclear` can it have arrived. `Display` is fixed words, a status and a host's name, safe for logs; what the server wrote is
+/// in `summary` alone, since it may repeat what we sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The file is no longer the one that was identified: start over with it.
+    /// The file is no longer the one that was identified. The request was broken off before its last piece: start over.
     #[error("the file changed while it was being sent")]
     Changed,
-    /// This delivery tries again later.
+    /// Not processed: this delivery tries again. Not counted as a send.
     #[error("{why}")]
     Later {
         /// Why, in fixed words.
         why: String,
-        /// Whether the message had been sent, so that it may have arrived all the same.
-        sent: bool,
-        /// When the server asks to be called again.
+        /// When the server asks to be called again: between a second and an hour.
         retry_after: Option<Duration>,
     },
-    /// Everybody waits.
+    /// Nothing could be sent, because the server cannot be reached.
     #[error("{why}")]
-    Throttled {
-        /// Why, in fixed words.
+    Unreachable {
+        /// What kind of trouble it is.
+        kind: Unreachable,
+        /// The whole chain of causes, with the host's name and without URLs.
         why: String,
-        /// How long.
-        wait: Duration,
     },
-    /// The message was sent and no answer settles what became of it.
+    /// The whole message was handed over, or that cannot be excluded, and no answer settles what became of it.
     #[error("{why}")]
     Unknown {
         /// How the answer was lost, in fixed words.
+        why: String,
+    },
+    /// Redox answered the message with a 2xx that is neither clean nor an error. A person must look; it is never sent again
+    /// without one.
+    #[error("{why} ({status})")]
+    Unclear {
+        /// The HTTP status.
+        status: u16,
+        /// What is odd about the answer, in fixed words.
         why: String,
     },
     /// Final: a person must act on this document.
@@ -45,12 +53,22 @@ pub enum Failure {
         /// What to do next, in whole sentences.
         remedy: String,
     },
-    /// The request is too large: an embedded document is to be uploaded instead.
+    /// The request is too large: upload the document instead of embedding it.
     #[error("the request is too large for Redox (413)")]
     TooLarge,
-    /// Nothing can be sent on this channel until a person has acted.
+    /// Redox takes no more requests from anybody for a while (429).
+    #[error("{why}")]
+    Throttled {
+        /// Why, in fixed words.
+        why: String,
+        /// How long: between a second and an hour.
+        wait: Duration,
+    },
+    /// Nothing can be sent on this channel, or not this document, until a person has acted.
     #[error("the channel is stopped ({code})")]
     Stop {
+        /// The HTTP status of the call; 0 when no token is to be had, or when the configuration is wrong.
+        status: u16,
         /// A fixed word for programs and logs.
         code: String,
         /// What happened, in whole sentences.
@@ -60,14 +78,40 @@ pub enum Failure {
     },
 }
 
+/// Why a server cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Nobody listens there.
+    Refused,
+    /// Its name has no address.
+    Dns,
+    /// No encrypted connection: a certificate that is not trusted, expired, or another host's.
+    Tls,
+    /// It did not answer in time.
+    Timeout,
+    /// The proxy in between did not connect us.
+    Proxy,
+    /// Anything else, such as no route to the network.
+    Other,
+}
+
 impl Failure {
-    /// Try later; nothing was sent.
+    /// Try later; not processed.
     pub(super) fn later(why: impl Into<String>) -> Self {
-        Self::Later { why: why.into(), sent: false, retry_after: None }
+        Self::Later { why: why.into(), retry_after: None }
     }
 
-    pub(super) fn stop(code: impl Into<String>, summary: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Stop { code: code.into(), summary: summary.into(), remedy: remedy.into() }
+    pub(super) fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into() }
+    }
+
+    pub(super) fn stop(
+        status: u16,
+        code: impl Into<String>,
+        summary: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Stop { status, code: code.into(), summary: summary.into(), remedy: remedy.into() }
     }
 
     /// Adds a sentence for whoever looks into a stopped channel.
@@ -90,10 +134,12 @@ pub enum SetupError {
     Header { setting: &'static str },
     #[error("the private key {} cannot be read: {error}", path.display())]
     KeyUnreadable { path: PathBuf, error: std::io::Error },
-    #[error("the private key {} can be read by others on this computer (mode {mode:04o}); mend it with: chmod 600 {}", path.display(), path.display())]
+    #[error("the private key {} can be read by others on this computer (mode {mode:04o}); fix it with: chmod 600 {}", path.display(), path.display())]
     KeyExposed { path: PathBuf, mode: u32 },
     #[error("the private key {} cannot be used: {fault}", path.display())]
     Key { path: PathBuf, fault: KeyFault },
+    #[error("proxy = \"{url}\" cannot be used: {why}")]
+    Proxy { url: String, why: &'static str },
     #[error("ca_file {} cannot be used: {why}", path.display())]
     CaFile { path: PathBuf, why: String },
     #[error(

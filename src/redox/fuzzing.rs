@@ -31,7 +31,7 @@ pub fn meaning(call: u8, status: StatusCode, headers: HeaderMap, body: Vec<u8>) 
         n @ 2..=3 => Call::Upload { development: n == 2 },
         n => Call::Create { embedded: n & 1 == 0, resend: n & 2 == 0 },
     };
-    let reply = Reply { status, headers, body, longer: false, lost: false, at: Timestamp::UNIX_EPOCH };
+    let reply = Reply { status, headers, body, longer: false, lost: false, early: false, at: Timestamp::UNIX_EPOCH };
     let kept = reply.kept();
     let failure = match classify(call, &reply) {
         Verdict::Done => None,

@@ -13,9 +13,12 @@ mod client;
 mod errors;
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the key is read once, before any delivery"))]
 mod keys;
+mod locations;
 mod outcome;
+mod route;
 mod settings;
 mod token;
+mod tree;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -26,5 +29,5 @@ mod test_server;
 pub(crate) use bundle::tests::{documents, whole};
 pub use bundle::{Bundle, build};
 pub use client::{Client, TokenReport};
-pub use errors::{Failure, SetupError};
+pub use errors::{Failure, SetupError, Unreachable};
 pub use settings::{Algorithm, Environment, Settings, UploadBody};

@@ -34,7 +34,9 @@ pub struct Settings {
     pub upload_body: UploadBody,
     /// Certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// The limit of one request, from connecting to the last byte of its answer.
+    /// The proxy to go through; without it `HTTPS_PROXY` and `NO_PROXY` decide. Never to this computer itself.
+    pub proxy: Option<String>,
+    /// The longest silence in a request: no piece of it taken, no piece of its answer come.
     pub request_timeout: Duration,
 }
 
@@ -134,6 +136,7 @@ pub(super) fn for_tests(base_url: &str) -> Settings {
         scope: None,
         upload_body: UploadBody::Raw,
         ca_file: None,
+        proxy: None,
         request_timeout: Duration::from_secs(20),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{
@@ -39,6 +42,8 @@ pub enum Act {
     Answer(String),
     /// These bytes, then silence.
     Stall(String),
+    /// These bytes; after the head one at a time, twenty a second.
+    Drip(String),
     /// Close without a word.
     Cut,
 }
@@ -52,6 +57,8 @@ type Handler = dyn Fn(&Seen) -> Option<Act> + Send + Sync;
 /// The server; it ends with the test's runtime.
 pub struct Server {
     address: SocketAddr,
+    /// Bytes of bodies that came after the answer to them.
+    pub late: Arc<AtomicU64>,
     seen: Arc<Mutex<Vec<Seen>>>,
     accepting: JoinHandle<()>,
 }
@@ -72,12 +79,14 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
+        let late = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&late);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, eager, Arc::clone(&record), Arc::clone(&handler)));
+                tokio::spawn(serve(stream, eager, Arc::clone(&record), Arc::clone(&handler), Arc::clone(&counted)));
             }
         });
-        Self { address, seen, accepting }
+        Self { address, late, seen, accepting }
     }
 
     /// From now on nobody listens there.
@@ -104,7 +113,13 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, eager: bool, record: Arc<Mutex<Vec<Seen>>>, handler: Arc<Handler>) {
+async fn serve(
+    mut stream: TcpStream,
+    eager: bool,
+    record: Arc<Mutex<Vec<Seen>>>,
+    handler: Arc<Handler>,
+    late: Arc<AtomicU64>,
+) {
     let mut buffer = Vec::new();
     while let Some(seen) = read(&mut stream, &mut buffer, eager).await {
         let tokens = {
@@ -127,11 +142,24 @@ async fn serve(mut stream: TcpStream, eager: bool, record: Arc<Mutex<Vec<Seen>>>
                 let _ = stream.read(&mut [0]).await;
                 return;
             }
+            Act::Drip(bytes) => {
+                let (head, body) = bytes.split_once("\r\n\r\n").unwrap();
+                stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+                for byte in body.bytes() {
+                    stream.write_u8(byte).await.unwrap();
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
             Act::Cut => return,
         }
         if !seen.complete {
-            while stream.read(&mut [0; 65_536]).await.unwrap_or(0) > 0 {}
-            return;
+            let mut buffer = [0; 65_536];
+            loop {
+                match stream.read(&mut buffer).await.unwrap_or(0) {
+                    0 => return,
+                    n => late.fetch_add(n as u64, Ordering::SeqCst),
+                };
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -18,15 +18,21 @@ use super::{
     answer::{Reply, form},
     classify::{Call, Verdict, classify},
     keys::SigningKey,
+    route::Route,
 };
 use crate::platform::effect;
 
 /// A token is renewed when less than this is left of its life.
 const MARGIN: Duration = Duration::from_secs(60);
-/// What a token lives when its answer does not say: Redox's five minutes.
-const USUAL_LIFE: u64 = 300;
-/// An answer that promises more than this is not believed.
-const LONGEST_LIFE: u64 = 3600;
+/// The life of a token whose answer does not say it, or says nonsense.
+const CAUTIOUS_LIFE: Duration = Duration::from_secs(60);
+/// No token is kept for longer than this, whatever its answer promises.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// A promise of more than this is nonsense.
+const BELIEVABLE_LIFE: f64 = 366.0 * 86_400.0;
+/// A token that lives for moments is used for this long all the same, so that not every call asks for a new one. If it is
+/// refused, the call renews it.
+const SHORTEST_USE: Duration = Duration::from_secs(5);
 /// How long an assertion is valid; Redox allows five minutes at most, measured on its own clock.
 const ASSERTION_LIFE: i64 = 240;
 /// `iat` must lie in Redox's past, whose clock may be a little behind.
@@ -36,7 +42,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Clocks further apart than this make Redox refuse assertions.
 const TOLERATED_SKEW: i64 = 10;
 
-/// A token and how long it serves.
+/// A token and how long it is good for.
 pub(super) struct Token {
     secret: SecretString,
     expires: Instant,
@@ -56,6 +62,7 @@ impl Token {
         let text = Zeroizing::new(format!("Bearer {}", self.secret.expose_secret()));
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
             Failure::stop(
+                0,
                 "token-unusable",
                 "Redox gave an access token that cannot be sent back in a header.",
                 "Check that base_url leads to Redox and not to a proxy's page.",
@@ -83,6 +90,7 @@ pub(super) struct Tokens {
     key_id: String,
     scope: Option<String>,
     time_limit: Duration,
+    route: Route,
     // Held over the request: whoever else needs a token waits here for its answer.
     cache: Mutex<Cache>,
 }
@@ -91,11 +99,25 @@ pub(super) struct Tokens {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
-    expires_in: Option<u64>,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+/// How long a token lives: a number of seconds, which some servers write as text.
+fn life(expires_in: &Value) -> Duration {
+    let seconds = match expires_in {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    match seconds.filter(|seconds| *seconds >= 1.0 && *seconds <= BELIEVABLE_LIFE) {
+        Some(seconds) => Duration::from_secs_f64(seconds).min(LONGEST_LIFE),
+        None => CAUTIOUS_LIFE,
+    }
 }
 
 impl Tokens {
-    pub(super) fn new(http: reqwest::Client, url: Url, key: SigningKey, settings: &Settings) -> Self {
+    pub(super) fn new(http: reqwest::Client, url: Url, key: SigningKey, settings: &Settings, route: Route) -> Self {
         Self {
             http,
             url,
@@ -105,6 +127,7 @@ impl Tokens {
             key_id: settings.key_id.clone(),
             scope: settings.scope.clone(),
             time_limit: settings.request_timeout.min(TIME_LIMIT),
+            route,
             cache: Mutex::default(),
         }
     }
@@ -148,8 +171,8 @@ impl Tokens {
             .header(header::ACCEPT, "application/json")
             .body(form(&fields));
         let reply = match effect::send(request).await {
-            Ok(response) => Reply::read(response).await,
-            Err(error) if error.is_connect() => return Err(Failure::later("Redox cannot be reached")),
+            Ok(response) => Reply::read(response, self.time_limit).await,
+            Err(error) if error.is_connect() => return Err(self.route.unreachable(&error)),
             Err(error) if error.is_timeout() => return Err(Failure::later("Redox did not answer in time")),
             Err(_) => return Err(Failure::later("the connection to Redox broke")),
         };
@@ -164,16 +187,17 @@ impl Tokens {
         }
         let Ok(granted) = serde_json::from_slice::<Granted>(&reply.body) else {
             return Err(Failure::stop(
+                0,
                 "token-missing",
                 "Redox's address for access tokens answered, but with something else than a token.",
                 "Check that base_url leads to Redox and not to a proxy's or a firewall's page.",
             ));
         };
-        let life = Duration::from_secs(granted.expires_in.unwrap_or(USUAL_LIFE).min(LONGEST_LIFE));
+        let life = life(&granted.expires_in);
         Ok(Token {
             secret: granted.access_token.into(),
             expires: started + life,
-            renew: started + life - MARGIN.min(life / 2),
+            renew: started + (life - MARGIN.min(life / 2)).max(SHORTEST_USE),
             skew,
         })
     }
@@ -192,7 +216,7 @@ impl Tokens {
         let encode = |part: String| URL_SAFE_NO_PAD.encode(part);
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = self.key.sign(signed.as_bytes()).map_err(|_| {
-            Failure::stop("key-unusable", "The private key could not sign.", "Make a new key with: chartdrop keygen")
+            Failure::stop(0, "key-unusable", "The private key could not sign.", "Make a new key with: chartdrop keygen")
         })?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }

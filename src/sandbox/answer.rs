@@ -22,17 +22,31 @@ pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed_unsync()
 }
 
-/// Drips a byte at a time, ten a second.
+/// Drips a byte at a time, a hundred a second.
 pub(super) fn slow(bytes: Bytes) -> Body {
     let drops = stream::unfold(bytes, |mut rest: Bytes| async move {
         if rest.is_empty() {
             return None;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
         let drop = rest.split_to(1);
         Some((Ok(Frame::data(drop)), rest))
     });
     StreamBody::new(drops).boxed_unsync()
+}
+
+/// Ends before its announced length, a little later, so that the reset of the connection does not overtake it.
+pub(super) fn cut_short(bytes: Bytes) -> Body {
+    let pieces = stream::unfold(Some(bytes), |bytes| async move {
+        match bytes {
+            Some(bytes) => Some((Ok(Frame::data(bytes)), None)),
+            None => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                None
+            }
+        }
+    });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
 /// A JSON answer.
@@ -41,7 +55,7 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
 }
 
 /// An answer of some type.
-pub(super) fn typed(status: StatusCode, mime: &'static str, text: String) -> Response<Body> {
+pub(super) fn typed(status: StatusCode, mime: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(whole(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(mime));

@@ -4,9 +4,7 @@
 //!
 //! - endpoint: `token`, `binary`, `create`, `search`, `any`
 //! - which, counted from when the rule was added: `nth=3`, `first=5`, `every=10`, `always`
-//! - what: `status=503` (with `body=html|text|empty|outcome:CODE`, `retry_after=7`), `commit` (the request is carried out all the
-//!   same), `delay=2s`, `hang` or `hang=after` (never answered; after: carried out), `cut=before|mid|after`, `slow`,
-//!   `ok-with-outcome` (200 that carries an error), `no_location`, `revoke` (all tokens), `redirect=URL`
+//! - what: see [`GRAMMAR`]
 //!
 //! For example `create:nth=2:cut=after` or `binary:first=3:status=429,retry_after=7`.
 
@@ -15,6 +13,39 @@ use std::time::Duration;
 use http::{Response, StatusCode, header};
 
 use super::answer::{Body, outcome, typed};
+
+/// The rules, for `chartdrop sandbox --help`.
+pub const GRAMMAR: &str = "\
+Something that is to go wrong: ENDPOINT:WHICH:WHAT[,WHAT...], for example create:nth=2:cut=after or
+binary:first=3:status=429,retry_after=7. The option may be repeated; of several rules for a request the first decides.
+While the sandbox runs, rules are added with POST /sandbox/faults (one a line) and all removed with DELETE.
+
+ENDPOINT  token, binary, create, search, any
+WHICH     which requests, counted from when the rule was added:
+          nth=3, first=5, every=10, always
+WHAT      status=503       this answer instead of the right one, and nothing is carried out; with
+            body=KIND        html, text, empty, xml, xml-error, array, bom, bom-error, utf16-error,
+                             errors, parameters, repeated-key, gzip, or outcome:CODE
+            retry_after=7    a number of seconds or a date in quotes
+          commit           the request is carried out all the same
+          early            the answer comes before the request's body was read
+          ok-with-outcome  200 that carries an error
+          cut=before       the connection is cut before the body is read; also
+          cut=mid            in the middle of the body
+          cut=after          after the request was carried out, without an answer
+          cut=answer         after it was carried out, in the middle of the answer
+          hang, hang=after never answered; after: carried out
+          delay=2s         answered late
+          slow             answered a hundred bytes a second
+          no_location      without the Location of an upload
+          revoke           all tokens end
+          redirect=URL     307 to there";
+
+const JSON: &str = "application/fhir+json";
+const JSON_ERROR: &str = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing"}]}"#;
+const XML_ERROR: &str = r#"<OperationOutcome xmlns="http://hl7.org/fhir"><issue><severity value="error"/><code value="processing"/></issue></OperationOutcome>"#;
+/// `{}`, compressed.
+const GZIPPED: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0";
 
 /// What a rule is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +71,8 @@ pub(super) enum Moment {
     Before,
     Mid,
     After,
+    /// In the middle of the answer.
+    Answer,
 }
 
 /// What goes wrong.
@@ -51,6 +84,7 @@ pub(super) struct Fault {
     ok_with_outcome: bool,
     redirect: Option<String>,
     pub commit: bool,
+    pub early: bool,
     pub delay: Duration,
     pub hang: Option<Moment>,
     pub cut: Option<Moment>,
@@ -124,9 +158,36 @@ impl Fault {
         }
         let status = StatusCode::from_u16(self.status?).ok()?;
         let mut response = match self.body.as_deref() {
-            Some("html") => typed(status, "text/html", "<html><body><h1>Bad Gateway</h1></body></html>".into()),
-            Some("text") => typed(status, "text/plain", "something went wrong".into()),
-            Some("empty") => typed(status, "text/plain", String::new()),
+            Some("html") => typed(status, "text/html", "<html><body><h1>Bad Gateway</h1></body></html>"),
+            Some("text") => typed(status, "text/plain", "something went wrong"),
+            Some("empty") => typed(status, "text/plain", ""),
+            Some("xml") => typed(
+                status,
+                "application/fhir+xml",
+                r#"<Bundle xmlns="http://hl7.org/fhir"><type value="message"/></Bundle>"#,
+            ),
+            Some("xml-error") => typed(status, "application/fhir+xml", XML_ERROR),
+            Some("array") => typed(status, JSON, "[]"),
+            Some("bom") => typed(status, JSON, "\u{feff}{}"),
+            Some("bom-error") => typed(status, JSON, format!("\u{feff}{JSON_ERROR}")),
+            Some("utf16-error") => {
+                let wide: Vec<u8> = format!("\u{feff}{JSON_ERROR}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+                typed(status, JSON, wide)
+            }
+            Some("errors") => typed(status, JSON, r#"{"errors":[{"message":"a planned fault"}]}"#),
+            Some("parameters") => typed(
+                status,
+                JSON,
+                format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"return","resource":{JSON_ERROR}}}]}}"#),
+            ),
+            Some("repeated-key") => {
+                typed(status, JSON, r#"{"issue":[{"severity":"error","code":"processing"}],"issue":[]}"#)
+            }
+            Some("gzip") => {
+                let mut response = typed(status, JSON, GZIPPED);
+                response.headers_mut().insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+                response
+            }
             Some(code) => outcome(status, code.strip_prefix("outcome:").unwrap_or(code), "a planned fault"),
             None => {
                 outcome(status, if status.is_server_error() { "exception" } else { "processing" }, "a planned fault")
@@ -168,6 +229,7 @@ fn parse(rule: &str) -> Result<Rule, String> {
             "body" => fault.body = Some(value.into()),
             "retry_after" => fault.retry_after = Some(value.into()),
             "commit" => fault.commit = true,
+            "early" => fault.early = true,
             "delay" => fault.delay = seconds(value)?,
             "hang" => fault.hang = Some(if value == "after" { Moment::After } else { Moment::Before }),
             "cut" => fault.cut = Some(moment(value)?),
@@ -191,7 +253,8 @@ fn moment(text: &str) -> Result<Moment, String> {
         "before" => Ok(Moment::Before),
         "mid" => Ok(Moment::Mid),
         "after" => Ok(Moment::After),
-        _ => Err(format!("{text:?} is not before, mid or after")),
+        "answer" => Ok(Moment::Answer),
+        _ => Err(format!("{text:?} is not before, mid, after or answer")),
     }
 }
 

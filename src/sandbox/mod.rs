@@ -8,6 +8,7 @@ mod bundle;
 mod connection;
 mod create;
 mod faults;
+mod jwks;
 mod oauth;
 mod record;
 
@@ -27,8 +28,8 @@ use hyper::body::Incoming;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use answer::{Body, Cut, json, outcome};
-pub use faults::FaultError;
 use faults::{Endpoint, Fault, FaultPlan, Moment};
+pub use faults::{FaultError, GRAMMAR};
 pub use record::{Message, Record};
 
 #[cfg(feature = "fuzzing")]
@@ -85,6 +86,14 @@ pub enum SandboxError {
     /// The address is taken, or not ours.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// Tokens could never be given.
+    #[error("the key file {} cannot be used: {why}", path.display())]
+    Jwks {
+        /// Of the option `--jwks`.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A rule of the fault plan that cannot be understood.
     #[error(transparent)]
     Fault(#[from] FaultError),
@@ -121,6 +130,9 @@ impl Sandbox {
         let mut faults = FaultPlan::default();
         for rule in &options.faults {
             faults.add(rule)?;
+        }
+        if let Some(path) = &options.jwks {
+            jwks::load(path).map_err(|why| SandboxError::Jwks { path: path.clone(), why })?;
         }
         let refused = |error| SandboxError::Listen(options.listen, error);
         let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
@@ -197,18 +209,21 @@ impl State {
             lock(&self.oauth).forget();
         }
         tokio::time::sleep(fault.delay).await;
+        if fault.early {
+            return Ok(fault.answer().unwrap_or_else(|| self.premature(endpoint)));
+        }
         match fault.cut {
             Some(Moment::Before) => return Err(Cut),
             Some(Moment::Mid) => {
                 request.into_body().frame().await;
                 return Err(Cut);
             }
-            Some(Moment::After) | None => {}
+            Some(Moment::After | Moment::Answer) | None => {}
         }
         if fault.hang == Some(Moment::Before) {
             return std::future::pending().await;
         }
-        if let Some(answer) = fault.answer().filter(|_| !fault.commit) {
+        if let Some(answer) = fault.answer().filter(|_| !fault.commit && fault.cut.is_none()) {
             answer::drain(request).await?;
             return Ok(answer);
         }
@@ -216,7 +231,7 @@ impl State {
         if fault.hang.is_some() {
             return std::future::pending().await;
         }
-        if fault.cut.is_some() {
+        if fault.cut == Some(Moment::After) {
             return Err(Cut);
         }
         if fault.no_location {
@@ -227,7 +242,25 @@ impl State {
             let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             response = Response::from_parts(head, answer::slow(bytes));
         }
-        Ok(fault.answer().unwrap_or(response))
+        response = fault.answer().unwrap_or(response);
+        if fault.cut == Some(Moment::Answer) {
+            let (mut head, body) = response.into_parts();
+            let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            head.headers.insert(http::header::CONTENT_LENGTH, (bytes.len() + 100).into());
+            response = Response::from_parts(head, answer::cut_short(bytes));
+        }
+        Ok(response)
+    }
+
+    /// A good answer to a request that was not read.
+    fn premature(&self, endpoint: Endpoint) -> Response<Body> {
+        let status = if endpoint == Endpoint::Binary { StatusCode::CREATED } else { StatusCode::OK };
+        let mut response = json(status, &serde_json::json!({}));
+        let location = format!("{}/fhir/R4/redox/Staging/Binary/{}", self.base_url, record::fresh_id()).parse();
+        if let (Endpoint::Binary, Ok(location)) = (endpoint, location) {
+            response.headers_mut().insert(http::header::LOCATION, location);
+        }
+        response
     }
 
     async fn route(

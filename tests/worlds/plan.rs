@@ -150,7 +150,8 @@ impl Plan {
         let code = rng.pick(&["transient", "throttled", "login", "invalid"]);
         let (slow, stop) = if self.long { (1, 1) } else { (4, 3) };
         let create = rng.weighted(&[
-            (8, format!("status={overload},commit{body}{retry_after}")),
+            // A 503 with Retry-After says that it was not processed.
+            (8, format!("status={overload},commit{body}{}", if overload == 503 { "" } else { retry_after })),
             (6, format!("status={overload}{body}{retry_after}")),
             (10, format!("cut={cut}")),
             (slow, hang.to_owned()),

@@ -55,7 +55,7 @@ fn full() -> Document {
         metadata: Metadata {
             title: Some("Referral letter".into()),
             description: Some("From the cardiology group".into()),
-            date: Some("2026-11-20T09:30:00-06:00".parse().unwrap()),
+            date: Some("2026-11-20T15:30:00Z".parse().unwrap()),
             kind: Coding {
                 system: "http://loinc.org".into(),
                 code: "57133-1".into(),
@@ -79,6 +79,24 @@ fn full() -> Document {
 fn the_bytes_of_a_message_stay_what_they_are() {
     let bytes = whole(&build(&full(), delivery(), Timestamp::UNIX_EPOCH, &message(true)));
     assert_eq!(String::from_utf8(bytes).unwrap(), include_str!("golden.json").trim_end());
+}
+
+#[test]
+fn a_date_keeps_the_offset_that_it_was_given() {
+    let mut document = full();
+    for (date, expected) in [
+        ("2026-11-20T23:30:00-06:00", "2026-11-20T23:30:00-06:00"),
+        ("2026-11-20T23:30:00.75+05:30", "2026-11-20T23:30:00+05:30"),
+        ("2026-11-20T23:30:00Z", "2026-11-20T23:30:00Z"),
+    ] {
+        document.metadata.date = Some(date.parse().unwrap());
+        // As it is after it was stored and read again: a resend says the same.
+        let stored = serde_json::to_vec(&document).unwrap();
+        let again: Document = serde_json::from_slice(&stored).unwrap();
+        for document in [&document, &again] {
+            assert_eq!(json_of(document, &message(true))["entry"][1]["resource"]["date"], expected);
+        }
+    }
 }
 
 #[test]
@@ -190,7 +208,7 @@ prop_compose! {
     ) -> Document {
         let metadata = Metadata {
             title, description, visit, category,
-            date: second.map(|second| Timestamp::from_second(second).unwrap()),
+            date: second.map(|second| WrittenTime::utc(Timestamp::from_second(second).unwrap())),
             kind: Coding { system, code, display },
             status: DocStatus::Amended,
             author: author.map(|(npi, family, given)| Author { npi, family, given }),

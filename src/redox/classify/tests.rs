@@ -23,6 +23,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
         body: body.as_bytes().to_vec(),
         longer: false,
         lost: false,
+        early: false,
         at: "2026-11-20T09:30:00Z".parse::<Timestamp>().unwrap(),
     }
 }
@@ -37,13 +38,15 @@ fn brief(verdict: &Verdict) -> String {
         Verdict::Renew(failure) => format!("renew, else {}", brief(&Verdict::Failed(failure.clone()))),
         Verdict::Failed(failure) => match failure {
             Failure::Changed => "changed".into(),
-            Failure::Later { sent: true, .. } => "later, perhaps sent".into(),
-            Failure::Later { sent: false, .. } => "later".into(),
+            Failure::Later { .. } => "later".into(),
+            Failure::Unreachable { kind, .. } => format!("unreachable {kind:?}"),
             Failure::Throttled { wait, .. } => format!("all wait {}", wait.as_secs()),
             Failure::Unknown { .. } => "unknown".into(),
+            Failure::Unclear { status, .. } => format!("unclear {status}"),
             Failure::Rejected { code, .. } => format!("rejected {code}"),
             Failure::TooLarge => "upload instead".into(),
-            Failure::Stop { code, .. } => format!("stop {code}"),
+            Failure::Stop { status, code, .. } if *code == format!("redox-{status}") => format!("stop {code}"),
+            Failure::Stop { status, code, .. } => format!("stop {code} {status}"),
         },
     }
 }
@@ -74,9 +77,9 @@ fn statuses_mean_what_the_api_says() {
         (415, "rejected redox-415", "rejected redox-415"),
         (422, "rejected redox-422", "rejected redox-422"),
         (429, "all wait 300", "all wait 300"),
-        (500, "later", "later, perhaps sent"),
+        (500, "later", "unknown"),
         (502, "later", "unknown"),
-        (503, "later", "later, perhaps sent"),
+        (503, "later", "unknown"),
         (504, "later", "unknown"),
         (524, "later", "unknown"),
         (999, "later", "unknown"),
@@ -91,10 +94,10 @@ fn statuses_mean_what_the_api_says() {
 fn a_token_that_is_not_given_stops_everything_and_an_outage_does_not() {
     for (status, expected) in [
         (200, "done"),
-        (400, "stop token-400"),
-        (401, "stop token-401"),
-        (403, "stop token-403"),
-        (404, "stop token-404"),
+        (400, "stop token-400 0"),
+        (401, "stop token-401 0"),
+        (403, "stop token-403 0"),
+        (404, "stop token-404 0"),
         (429, "all wait 300"),
         (500, "later"),
         (502, "later"),
@@ -109,6 +112,9 @@ fn a_destination_that_answers_no_searches_does_not_stop_the_channel() {
     for status in [400, 403, 404, 405, 422, 501] {
         check(SEARCH, status, "", "rejected search-refused");
     }
+    for code in ["forbidden", "processing"] {
+        check(SEARCH, 200, &issue("error", code), "rejected search-refused");
+    }
     check(SEARCH, 200, &issue("error", "not-supported"), "rejected search-refused");
     check(SEARCH, 401, "", "renew, else stop redox-401");
     check(SEARCH, 503, "", "later");
@@ -116,43 +122,193 @@ fn a_destination_that_answers_no_searches_does_not_stop_the_channel() {
 
 #[test]
 fn a_2xx_can_carry_errors() {
-    for severity in ["error", "fatal", "Error"] {
+    for severity in ["error", "fatal", "Error", " error "] {
         check(CREATE, 200, &issue(severity, "processing"), "rejected redox-200");
         check(UPLOAD, 201, &issue(severity, "processing"), "rejected redox-201");
-    }
-    for severity in ["information", "warning", "success"] {
-        check(CREATE, 200, &issue(severity, "processing"), "done");
     }
     for body in [
         r#"{"issues":[{"severity":"error","code":"invalid","diagnostics":"x"}]}"#,
         r#"{"issues":[{"message":"no such patient"}]}"#,
+        r#"{"issue":{"severity":"critical"}}"#,
         r#"{"resourceType":"Bundle","entry":[{"resource":{"issue":[{"severity":"error","code":"invalid"}]}}]}"#,
         r#"{"resourceType":"Bundle","entry":[{"response":{"status":"422 Unprocessable"}}]}"#,
+        r#"{"resourceType":"Bundle","entry":[{"response":{"status":422}}]}"#,
         r#"{"entry":[{"response":{"status":"200","outcome":{"issue":[{"severity":"fatal"}]}}}]}"#,
         r#"{"entry":[{"resource":{"resourceType":"MessageHeader","response":{"code":"fatal-error"}}}]}"#,
+        // Wrapped in whatever there is.
+        r#"[{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}]"#,
+        r#"{"data":{"result":[{"deep":{"issue":[{"severity":"fatal"}]}}]}}"#,
+        r#"{"resourceType":"Parameters","parameter":[{"name":"return","resource":{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}}]}"#,
+        r#"{"resourceType":"Parameters","parameter":[{"name":"result","valueBoolean":false}]}"#,
+        r#"{"resourceType":"DocumentReference","contained":[{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}]}"#,
+        r#"{"body":"{\"issue\":[{\"severity\":\"error\"}]}"}"#,
+        r#"{"data":"eyJpc3N1ZSI6W3sic2V2ZXJpdHkiOiJlcnJvciJ9XX0="}"#,
+        r#"{"resourceType":"Binary","data":"eyJpc3N1ZSI6W3sic2V2ZXJpdHkiOiJlcnJvciJ9XX0="}"#,
+        // Other servers' forms.
+        r#"{"errors":["x"]}"#,
+        r#"{"errors":{"patient":"unknown"}}"#,
+        r#"{"Errors":[{"Message":"x"}]}"#,
+        r#"{"error":"bad"}"#,
+        r#"{"error_description":"bad"}"#,
+        r#"{"errorDetail":"bad"}"#,
+        r#"{"meta":{"hasErrors":true}}"#,
+        r#"{"success":false}"#,
+        r#"{"status":"failed"}"#,
+        r#"{"statusCode":422,"body":""}"#,
+        r#"{"type":"about:blank","title":"x","status":400}"#,
+        r#"{"acknowledgmentCode":"AE"}"#,
+        // A repeated key hides nothing, whichever comes last.
+        r#"{"issue":[{"severity":"error"}],"issue":[]}"#,
+        r#"{"issue":[],"issue":[{"severity":"error"}]}"#,
+        r#"{"issue":[{"severity":"information","severity":"error"}]}"#,
+        r#"{"issue":[{"severity":"error","severity":"information"}]}"#,
+        r#"{"error":null,"error":"x"}"#,
+        // XML, in FHIR's form and in others.
+        r#"<OperationOutcome xmlns="http://hl7.org/fhir"><issue><severity value="error"/><code value="invalid"/></issue></OperationOutcome>"#,
+        r#"<?xml version="1.0"?><f:Bundle xmlns:f="http://hl7.org/fhir"><f:entry><f:response><f:status value="400 Bad Request"/></f:response></f:entry></f:Bundle>"#,
+        r#"<Bundle><entry><resource><OperationOutcome><issue><severity value="&#102;atal"/></issue></OperationOutcome></resource></entry></Bundle>"#,
+        "<response><error>x</error></response>",
+        "<Error>x</Error>",
+        "<soap:Envelope><soap:Body><soap:Fault><faultstring>x</faultstring></soap:Fault></soap:Body></soap:Envelope>",
     ] {
         check(CREATE, 200, body, "rejected redox-200");
+        check(CREATE, 200, &format!("\u{feff}{body}"), "rejected redox-200");
+        for wide in [u16::to_be_bytes, u16::to_le_bytes] {
+            let bytes: Vec<u8> = format!("\u{feff}{body}").encode_utf16().flat_map(wide).collect();
+            let reply = Reply { body: bytes, ..reply(200, &[], "") };
+            assert_eq!(brief(&classify(CREATE, &reply)), "rejected redox-200", "{body}");
+        }
     }
+}
+
+#[test]
+fn a_clean_2xx_is_accepted_whatever_its_form() {
     for body in [
         "",
-        "OK",
-        "[]",
+        " \r\n",
+        "\u{feff}",
         "{}",
+        "\u{feff}{}",
         r#"{"issue":[]}"#,
-        r#"{"issue":"none"}"#,
-        r#"{"resourceType":"Bundle","entry":[{"response":{"status":"201 Created","location":"DocumentReference/1"}}]}"#,
+        r#"{"errors":[],"error":null,"errorCount":0,"hasErrors":false}"#,
+        r#"{"resourceType":"Bundle","type":"message","entry":[{"response":{"status":"201 Created","location":"DocumentReference/1"}}]}"#,
         r#"{"entry":[{"resource":{"resourceType":"MessageHeader","response":{"code":"ok"}}}]}"#,
+        r#"{"logId":"5f","meta":{"source":{"id":"x"},"code":"200","status":"queued"}}"#,
+        r#"{"message":"Processed without errors","success":true,"status":200}"#,
+        r#"{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational","diagnostics":"1 invalid code was ignored"}]}"#,
+        // The document itself, sent back: its words are about the patient.
+        r#"{"resourceType":"DocumentReference","status":"current","docStatus":"entered-in-error","description":"heart failure, error of refraction","type":{"coding":[{"code":"401"}]}}"#,
+        r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"DocumentReference","content":[{"attachment":{"title":"failed test.pdf","data":"eyJpc3N1ZSI6W3sic2V2ZXJpdHkiOiJlcnJvciJ9XX0="}}]},"response":{"status":"201"}}]}"#,
+        r#"<Bundle xmlns="http://hl7.org/fhir"><type value="message"/><entry><response><status value="201 Created"/></response></entry></Bundle>"#,
+        r#"<Bundle><entry><resource><DocumentReference><description value="error of refraction"/></DocumentReference></resource></entry></Bundle>"#,
     ] {
         check(CREATE, 200, body, "done");
+        check(UPLOAD, 201, body, "done");
+    }
+    for severity in ["information", "warning", "success"] {
+        check(CREATE, 200, &issue(severity, "processing"), "done");
+    }
+    let page = [("content-type", "text/html")];
+    assert_eq!(brief(&classify(CREATE, &reply(204, &page, ""))), "done");
+}
+
+#[test]
+fn a_2xx_that_cannot_be_judged_is_held_for_a_person_and_an_upload_is_repeated() {
+    for body in [
+        "OK",
+        "not processed",
+        "[]",
+        "\"OK\"",
+        "null",
+        "{} {}",
+        "{",
+        r#"{"issue":"none"}"#,
+        r#"{"issues":["x"]}"#,
+        r#"{"message":"Internal server error"}"#,
+        r#"{"message":"The document was not processed"}"#,
+        r#"{"resourceType":"OperationOutcome"}"#,
+        "<response>could not be processed</response>",
+        "<response>",
+        "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+        "  <!DOCTYPE html><title>Welcome</title>",
+        "<html/>",
+        "\u{feff}<html>",
+    ] {
+        check(CREATE, 200, body, "unclear 200");
+        check(RESEND, 201, body, "unclear 201");
+        check(UPLOAD, 201, body, "later");
+        check(SEARCH, 200, body, "later");
+    }
+    let deep = (0..6).fold(r#"{"a":1}"#.to_owned(), |inner, _| serde_json::json!({ "body": inner }).to_string());
+    check(CREATE, 200, &deep, "unclear 200");
+    for (headers, body) in [
+        (vec![("content-type", "text/html; charset=utf-8")], "Sign in"),
+        (vec![("content-encoding", "gzip")], "{}"),
+        (vec![("content-encoding", "identity"), ("content-encoding", "br")], "{}"),
+    ] {
+        let reply = reply(200, &headers, body);
+        assert_eq!(brief(&classify(CREATE, &reply)), "unclear 200", "{headers:?}");
+        assert_eq!(brief(&classify(UPLOAD, &reply)), "later", "{headers:?}");
+    }
+    assert_eq!(brief(&classify(CREATE, &reply(200, &[("content-encoding", "Identity")], "{}"))), "done");
+    for status in [203, 206] {
+        for body in ["", "{}"] {
+            check(CREATE, status, body, &format!("unclear {status}"));
+            check(UPLOAD, status, body, "later");
+        }
+        check(CREATE, status, &issue("error", "processing"), &format!("rejected redox-{status}"));
+    }
+    for bytes in [&b"\x1f\x8b\x08\0\0"[..], b"\xff\xfe{", b"{\"a\":\"\xff\"}"] {
+        let reply = Reply { body: bytes.into(), ..reply(200, &[], "") };
+        assert_eq!(brief(&classify(CREATE, &reply)), "unclear 200", "{bytes:?}");
+    }
+    for body in ["", "{}", "{\"resourceType\":", &issue("error", "processing")] {
+        let cut = Reply { lost: true, ..reply(200, &[], body) };
+        assert_eq!(brief(&classify(CREATE, &cut)), "unclear 200", "{body}");
+        assert_eq!(brief(&classify(UPLOAD, &cut)), "later", "{body}");
+        let long = Reply { longer: true, ..reply(200, &[], "{}") };
+        assert_eq!(brief(&classify(CREATE, &long)), "unclear 200");
+    }
+}
+
+/// The first row of each is the call, and what an answer means that came before the whole request had left.
+#[test]
+fn an_answer_before_the_whole_message_had_left_is_no_acceptance() {
+    for (call, status, body, expected) in [
+        (CREATE, 200, "", "unknown"),
+        (EMBED, 200, "{}", "unknown"),
+        (EMBED, 201, "<html>", "unknown"),
+        (EMBED, 500, "", "later"),
+        (EMBED, 502, "", "later"),
+        (EMBED, 503, "", "later"),
+        (EMBED, 413, "", "upload instead"),
+        (EMBED, 400, "", "rejected redox-400"),
+        (EMBED, 403, "", "stop redox-403"),
+        (EMBED, 429, "", "all wait 300"),
+        (UPLOAD, 201, "", "later"),
+        (UPLOAD, 413, "", "rejected redox-413"),
+        (SEARCH, 200, "{}", "later"),
+    ] {
+        let early = Reply { early: true, ..reply(status, &[], body) };
+        assert_eq!(brief(&classify(call, &early)), expected, "{call:?} {status} {body}");
     }
 }
 
 #[test]
 fn issue_codes_tell_what_can_be_done() {
-    for code in ["transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"] {
-        check(CREATE, 200, &issue("error", code), "later, perhaps sent");
-        check(CREATE, 400, &issue("error", code), "later, perhaps sent");
-        check(UPLOAD, 400, &issue("error", code), "later");
+    for code in ["transient", "lock-error", "no-store", "timeout", "incomplete", "throttled"] {
+        for status in [200, 400, 503] {
+            check(CREATE, status, &issue("error", code), "later");
+            check(UPLOAD, status, &issue("error", code), "later");
+        }
+        for status in [500, 502, 504] {
+            check(CREATE, status, &issue("error", code), "unknown");
+        }
+    }
+    // Something broke inside: a 4xx was not processed all the same, of anything else that is not said.
+    for (status, expected) in [(200, "unknown"), (400, "later"), (500, "unknown"), (503, "unknown")] {
+        check(CREATE, status, &issue("error", "exception"), expected);
+        check(UPLOAD, status, &issue("error", "exception"), "later");
     }
     for code in ["login", "expired"] {
         check(CREATE, 400, &issue("error", code), "renew, else stop redox-400");
@@ -163,30 +319,67 @@ fn issue_codes_tell_what_can_be_done() {
     for code in ["processing", "invalid", "required", "not-found", "business-rule", "unknown", ""] {
         check(CREATE, 422, &issue("error", code), "rejected redox-422");
     }
-    check(CREATE, 409, &issue("error", "duplicate"), "rejected redox-409");
-    check(RESEND, 409, &issue("error", "duplicate"), "done");
-    check(RESEND, 200, &issue("error", "duplicate"), "done");
     let both = |a: &str, b: &str| {
         format!(r#"{{"issue":[{{"severity":"error","code":"{a}"}},{{"severity":"error","code":"{b}"}}]}}"#)
     };
     check(CREATE, 400, &both("transient", "invalid"), "rejected redox-400");
+    check(CREATE, 200, &both("transient", "exception"), "unknown");
     check(RESEND, 409, &both("duplicate", "invalid"), "rejected redox-409");
     check(RESEND, 409, &both("duplicate", "transient"), "rejected redox-409");
     check(CREATE, 400, &both("invalid", "forbidden"), "stop redox-400");
 }
 
 #[test]
-fn an_answer_that_is_not_redoxs_settles_nothing() {
-    check(CREATE, 200, "  <!DOCTYPE html><title>Welcome</title>", "unknown");
-    let page = reply(200, &[("content-type", "text/html; charset=utf-8")], "Sign in");
-    assert_eq!(brief(&classify(CREATE, &page)), "unknown");
-    let cut = Reply { lost: true, ..reply(200, &[], "{\"resourceType\":") };
-    assert_eq!(brief(&classify(CREATE, &cut)), "unknown");
-    assert_eq!(brief(&classify(UPLOAD, &cut)), "done");
-    let long = Reply { longer: true, ..reply(200, &[], r#"{"resourceType":"OperationOutcome","issue":[{"sever"#) };
-    assert_eq!(brief(&classify(CREATE, &long)), "unknown");
-    let long = Reply { longer: true, ..reply(200, &[], r#"{"resourceType":"Bundle","entry":[{"resou"#) };
-    assert_eq!(brief(&classify(CREATE, &long)), "done");
+fn a_duplicate_is_good_news_only_for_a_message_that_was_sent_before() {
+    let duplicate = issue("error", "duplicate");
+    for (call, status, body, expected) in [
+        (CREATE, 409, &*duplicate, "rejected redox-409"),
+        (EMBED, 409, &duplicate, "rejected redox-409"),
+        (CREATE, 200, &duplicate, "rejected redox-200"),
+        (RESEND, 409, &duplicate, "done"),
+        (RESEND, 200, &duplicate, "done"),
+        (RESEND, 422, &duplicate, "done"),
+        // A conflict that does not say with what.
+        (RESEND, 409, "", "rejected redox-409"),
+        (RESEND, 409, r#"{"message":"duplicate"}"#, "rejected redox-409"),
+        (CREATE, 409, "", "rejected redox-409"),
+    ] {
+        check(call, status, body, expected);
+    }
+}
+
+#[test]
+fn a_503_was_not_processed_only_when_it_says_so() {
+    let date = ("date", "Fri, 20 Nov 2026 09:00:00 GMT");
+    for (headers, expected) in [
+        (vec![("retry-after", "120")], Some(120)),
+        (vec![("retry-after", "0")], Some(1)),
+        (vec![("retry-after", "86400")], Some(3600)),
+        (vec![("retry-after", "Fri, 20 Nov 2026 09:00:40 GMT"), date], Some(40)),
+        (vec![("retry-after", "Sat, 21 Nov 2026 09:00:40 GMT"), date], Some(3600)),
+        (vec![("retry-after", "Fri, 20 Nov 2026 08:00:00 GMT"), date], Some(1)),
+        (vec![("retry-after", "soon")], None),
+        (vec![("retry-after", "-1")], None),
+        (vec![], None),
+    ] {
+        for call in [CREATE, EMBED, RESEND, UPLOAD] {
+            let failure = match classify(call, &reply(503, &headers, "")) {
+                Verdict::Failed(failure) => failure,
+                other => panic!("{other:?}"),
+            };
+            match (&failure, expected) {
+                (Failure::Later { retry_after, .. }, Some(seconds)) => {
+                    assert_eq!(*retry_after, Some(Duration::from_secs(seconds)), "{headers:?}");
+                }
+                (Failure::Later { retry_after: None, .. }, None) => assert_eq!(call, UPLOAD, "{headers:?}"),
+                (Failure::Unknown { .. }, None) => assert_ne!(call, UPLOAD, "{headers:?}"),
+                other => panic!("{call:?} {headers:?}: {other:?}"),
+            }
+        }
+    }
+    check(CREATE, 503, &issue("error", "transient"), "later");
+    check(CREATE, 503, &issue("information", "transient"), "unknown");
+    check(CREATE, 503, "<html>", "unknown");
 }
 
 #[test]
@@ -206,8 +399,6 @@ fn retry_after_in_both_forms() {
         let verdict = classify(CREATE, &reply(429, &headers, ""));
         assert_eq!(brief(&verdict), format!("all wait {expected}"), "{headers:?}");
     }
-    let Verdict::Failed(failure) = classify(UPLOAD, &reply(503, &[("retry-after", "120")], "")) else { panic!() };
-    assert!(matches!(failure, Failure::Later { retry_after: Some(wait), .. } if wait == Duration::from_secs(120)));
 }
 
 /// All that a failure says to people.

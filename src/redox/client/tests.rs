@@ -12,7 +12,7 @@ use crate::{
     model::document::{Coding, DocStatus, Document, Identifier, Metadata, Patient},
     model::message::{Message, Upload},
     redox::{
-        UploadBody,
+        Unreachable, UploadBody,
         body::tests::{file_of, noise},
         build,
         keys::tests::{ec_key, write},
@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// One key for all tests of this file: making one takes longer than using it.
-fn key() -> &'static (tempfile::TempDir, std::path::PathBuf, Vec<u8>) {
+/// One key for all tests of this room: making one takes longer than using it.
+pub(in crate::redox) fn key() -> &'static (tempfile::TempDir, std::path::PathBuf, Vec<u8>) {
     static KEY: OnceLock<(tempfile::TempDir, std::path::PathBuf, Vec<u8>)> = OnceLock::new();
     KEY.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -213,7 +213,7 @@ async fn those_who_wait_for_a_token_share_its_failure() {
     let server = Server::start(|_| Some(answer(503, "", ""))).await;
     let client = client(&server);
     let failures = futures_util::future::join_all((0..16).map(|_| create(&client))).await;
-    assert!(failures.iter().all(|result| matches!(result, Err(Failure::Later { sent: false, .. }))), "{failures:?}");
+    assert!(failures.iter().all(|result| matches!(result, Err(Failure::Later { .. }))), "{failures:?}");
     assert_eq!((server.tokens(), server.calls().len()), (1, 0));
     assert!(create(&client).await.is_err());
     assert_eq!(server.tokens(), 2, "whoever comes later tries again");
@@ -321,16 +321,16 @@ async fn what_is_never_answered_is_unknown_and_an_upload_is_only_late() {
     let silent: [fn() -> Act; 4] = [
         || Act::Cut,
         || Act::Stall(String::new()),
-        || Act::Stall("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{".into()),
+        || Act::Stall("HTTP/1.1 200 OK\r\nContent-Len".into()),
         || Act::Answer("SSH-2.0-nonsense\r\n\r\n".into()),
     ];
     let check = async |silence: fn() -> Act| {
         let server = Server::start(to_calls(move |_| silence())).await;
-        let client = client_with(&server.url(), |settings| settings.request_timeout = Duration::from_secs(10));
+        let client = client_with(&server.url(), |settings| settings.request_timeout = Duration::from_secs(5));
         let (file, content) = file_of(b"abc");
         let (created, uploaded) = futures_util::future::join(create(&client), client.upload(&file, &content)).await;
         assert!(matches!(created, Err(Failure::Unknown { .. })), "{created:?}");
-        assert!(matches!(uploaded, Err(Failure::Later { sent: false, .. })), "{uploaded:?}");
+        assert!(matches!(uploaded, Err(Failure::Later { .. })), "{uploaded:?}");
         let calls = server.calls();
         assert!(calls.len() == 2 && calls.iter().all(|seen| seen.complete));
     };
@@ -338,31 +338,217 @@ async fn what_is_never_answered_is_unknown_and_an_upload_is_only_late() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_after_a_2xx_is_held_and_after_a_5xx_unknown() {
+    let broken = |status: u16| format!("HTTP/1.1 {status} X\r\nContent-Length: 99\r\n\r\n{{");
+    for (status, stalls, expected) in [(200, true, "unclear"), (201, false, "unclear"), (502, true, "unknown")] {
+        let server = Server::start(to_calls(move |_| match stalls {
+            true => Act::Stall(broken(status)),
+            false => Act::Answer(format!(
+                "HTTP/1.1 {status} X\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{{"
+            )),
+        }))
+        .await;
+        let client = client_with(&server.url(), |settings| settings.request_timeout = Duration::from_secs(1));
+        match create(&client).await {
+            Err(Failure::Unclear { status: found, .. }) => assert_eq!((found, "unclear"), (status, expected)),
+            Err(Failure::Unknown { .. }) => assert_eq!("unknown", expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_nobody_listens_nothing_was_sent() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = |failure: Failure, host: &str| match failure {
+        Failure::Unreachable { kind: Unreachable::Refused, why } => {
+            assert!(why.contains(host) && !why.contains("http"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    };
     let unreachable = client_with(&format!("http://{free}"), |_| {});
-    assert!(matches!(create(&unreachable).await, Err(Failure::Later { sent: false, .. })));
+    refused(create(&unreachable).await.unwrap_err(), &free.to_string());
 
     // The same with a token at hand.
     let server =
         Server::start(|_| Some(answer(200, "Connection: close\r\n", r#"{"access_token":"t","expires_in":300}"#))).await;
     let client = client(&server);
     client.token().await.unwrap();
+    let host = server.url().replace("http://", "");
     server.close().await;
-    let failure = create(&client).await.unwrap_err();
-    assert_eq!(failure, Failure::later("Redox cannot be reached"));
+    refused(create(&client).await.unwrap_err(), &host);
+    let (file, content) = file_of(b"abc");
+    refused(client.upload(&file, &content).await.unwrap_err(), &host);
+    refused(client.search("slug", DeliveryId(Uuid::from_u128(5))).await.unwrap_err(), &host);
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_file_is_through_counts() {
+async fn a_refusal_that_comes_before_the_file_is_through_counts() {
     let (file, content) = file_of(&noise(8_000_000));
-    for (status, expected) in [(413, "redox-413"), (403, "redox-403")] {
-        let server = Server::eager(move |seen| (!seen.is_token()).then(|| answer(status, "", ""))).await;
+    for (status, expected) in [(413, "redox-413"), (403, "redox-403"), (422, "redox-422")] {
+        let words = r#"{"message":"named by the server"}"#;
+        let server = Server::eager(move |seen| (!seen.is_token()).then(|| answer(status, "", words))).await;
         match client(&server).upload(&file, &content).await {
-            Err(Failure::Rejected { code, .. } | Failure::Stop { code, .. }) => assert_eq!(code, expected),
+            Err(Failure::Rejected { code, summary, .. } | Failure::Stop { code, summary, .. }) => {
+                assert_eq!(code, expected);
+                assert!(summary.contains("named by the server"), "the answer is read to its end: {summary}");
+            }
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_success_that_comes_before_the_file_is_through_is_none() {
+    let (file, content) = file_of(&noise(8_000_000));
+    let embed = async |client: &Client| {
+        client.create("slug", bundle(&content, None), Some((&file, &content)), false, always).await
+    };
+    for status in [200, 201, 204] {
+        let server =
+            Server::eager(move |seen| (!seen.is_token()).then(|| answer(status, "Location: /x\r\n", ""))).await;
+        let client = client(&server);
+        let failure = embed(&client).await.unwrap_err();
+        assert!(matches!(failure, Failure::Unknown { .. }), "{failure:?}");
+        let failure = client.upload(&file, &content).await.unwrap_err();
+        assert!(matches!(failure, Failure::Later { .. }), "{failure:?}");
+        // Neither was completed afterwards.
+        let late = server.late.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(late < 8_000_000, "{late}");
+    }
+    for status in [500, 503, 504] {
+        let server = Server::eager(move |seen| (!seen.is_token()).then(|| answer(status, "", ""))).await;
+        let failure = embed(&client(&server)).await.unwrap_err();
+        assert!(matches!(failure, Failure::Later { .. }), "nobody can have the whole message: {failure:?}");
+    }
+}
+
+/// Takes a body bit by bit, in `time`: a line that is slow, and moves.
+async fn slow_server(time: Duration) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap().to_lowercase();
+                let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+                let (mut taken, length) = (0, length.parse::<usize>().unwrap());
+                let is_token = head.contains("/v2/auth/token");
+                let mut buffer = vec![0; 64 * 1024];
+                let began = tokio::time::Instant::now();
+                while taken < length {
+                    taken += stream.read(&mut buffer).await.unwrap();
+                    if !is_token {
+                        tokio::time::sleep_until(began + time.mul_f64(taken as f64 / length as f64)).await;
+                    }
+                }
+                let body = if is_token { r#"{"access_token":"t","expires_in":300}"# } else { "{}" };
+                let head = "HTTP/1.1 201 X\r\nConnection: close\r\nLocation: /x\r\n";
+                let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+                for byte in answer.bytes() {
+                    stream.write_u8(byte).await.unwrap();
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_slow_line_that_still_moves_finishes_a_large_file() {
+    let limit = Duration::from_secs(2);
+    let client = client_with(&slow_server(3 * limit).await, |settings| settings.request_timeout = limit);
+    let (file, content) = file_of(&noise(24_000_000));
+    let began = std::time::Instant::now();
+    client.upload(&file, &content).await.unwrap();
+    assert!(began.elapsed() > limit, "{:?}: no longer than the time-out of silence proves nothing", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_is_read_to_its_end() {
+    let server = Server::start(to_calls(|_| {
+        Act::Drip("HTTP/1.1 200 X\r\nContent-Length: 16\r\n\r\n{\"a\":\"12345678\"}".into())
+    }))
+    .await;
+    let client = client_with(&server.url(), |settings| settings.request_timeout = Duration::from_millis(700));
+    assert_eq!(create(&client).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn the_document_is_looked_at_again_between_a_refused_token_and_the_second_try() {
+    let server = Server::start(to_calls(|_| answer(401, "", ""))).await;
+    let client = client(&server);
+    let looks = std::cell::Cell::new(0);
+    let is_unchanged = || {
+        looks.set(looks.get() + 1);
+        ready(looks.get() == 1)
+    };
+    let (_, content) = file_of(b"abc");
+    let sent = client.create("slug", bundle(&content, Some("https://example.org/1")), None, false, is_unchanged).await;
+    assert_eq!(sent, Err(Failure::Changed));
+    assert_eq!((looks.get(), server.calls().len(), server.tokens()), (2, 1, 2));
+}
+
+#[tokio::test]
+async fn two_files_are_never_at_the_same_location() {
+    let server = Server::start(to_calls(|_| answer(201, "Location: https://b.example.org/1\r\n", ""))).await;
+    let client = client(&server);
+    let (one, two) = (file_of(b"one"), file_of(b"two"));
+    for _ in 0..2 {
+        client.upload(&one.0, &one.1).await.unwrap();
+        let failure = client.upload(&two.0, &two.1).await.unwrap_err();
+        assert!(matches!(&failure, Failure::Later { why, .. } if why.contains("another")), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_life_of_a_token_that_makes_no_sense_is_short_and_asks_for_no_token_again_and_again() {
+    for (expires_in, least, most) in [
+        ("300", 295, 300),
+        ("\"300\"", 295, 300),
+        ("\" 300.0 \"", 295, 300),
+        ("86400", 3595, 3600),
+        ("1", 0, 1),
+        ("0", 55, 60),
+        ("-5", 55, 60),
+        ("\"-5\"", 55, 60),
+        ("null", 55, 60),
+        ("1e300", 55, 60),
+        ("18446744073709551615", 55, 60),
+        ("99999999999", 55, 60),
+        ("\"soon\"", 55, 60),
+        ("\"NaN\"", 55, 60),
+        ("\"inf\"", 55, 60),
+        ("[300]", 55, 60),
+        ("true", 55, 60),
+    ] {
+        let server = Server::start(move |seen| {
+            let token = format!(r#"{{"access_token":"t","expires_in":{expires_in}}}"#);
+            Some(if seen.is_token() { answer(200, "", &token) } else { answer(200, "", "{}") })
+        })
+        .await;
+        let client = client(&server);
+        let life = client.token().await.unwrap().expires_in;
+        assert!((Duration::from_secs(least)..=Duration::from_secs(most)).contains(&life), "{expires_in}: {life:?}");
+        for _ in 0..5 {
+            create(&client).await.unwrap();
+        }
+        assert_eq!(server.tokens(), 1, "{expires_in}");
+    }
+    let server = Server::start(|seen| {
+        Some(if seen.is_token() { answer(200, "", r#"{"access_token":"t"}"#) } else { answer(200, "", "{}") })
+    })
+    .await;
+    let life = client(&server).token().await.unwrap().expires_in;
+    assert!(life > Duration::from_secs(55) && life <= Duration::from_secs(60), "absent: {life:?}");
 }
 
 #[tokio::test]
@@ -387,7 +573,7 @@ async fn a_location_is_kept_as_it_came_unless_it_is_relative() {
         let result = client(&server).upload(&file, &content).await;
         match expected {
             Some(expected) => assert_eq!(result.unwrap(), expected.replace("{}", &server.url())),
-            None => assert!(matches!(result, Err(Failure::Later { sent: false, .. })), "{result:?}"),
+            None => assert!(matches!(result, Err(Failure::Later { .. })), "{result:?}"),
         }
     }
     let server =
@@ -402,16 +588,32 @@ async fn a_search_believes_only_the_documents_own_identifier() {
     let id = DeliveryId(Uuid::from_u128(5));
     let document = |member: &str, value: &str| {
         format!(
-            r#"{{"resourceType":"Bundle","total":1,"entry":[{{"resource":{{"resourceType":"DocumentReference","{member}":{value}}}}}]}}"#
+            r#"{{"resourceType":"Bundle","type":"searchset","total":1,"entry":[{{"resource":{{"resourceType":"DocumentReference","{member}":{value}}}}}]}}"#
         )
     };
     let name = format!(r#"{{"value":"urn:uuid:{id}"}}"#);
     for (body, expected) in [
         (document("masterIdentifier", &name), Some(true)),
         (document("identifier", &format!("[{{}},{name}]")), Some(true)),
-        (document("identifier", r#"[{"value":"urn:uuid:another"}]"#), Some(false)),
-        (r#"{"resourceType":"Bundle","total":0}"#.to_owned(), Some(false)),
+        (r#"{"resourceType":"Bundle","type":"searchset","total":0}"#.to_owned(), Some(false)),
+        (r#"{"resourceType":"Bundle","type":"searchset","total":0,"entry":[]}"#.to_owned(), Some(false)),
+        (r#"{"resourceType":"Bundle","type":"searchset"}"#.to_owned(), Some(false)),
+        // No answer: other documents, other forms, more to come, or contradictions.
+        (document("identifier", r#"[{"value":"urn:uuid:another"}]"#), None),
+        (document("description", &name), None),
+        (r#"{"resourceType":"Bundle","type":"searchset","total":1}"#.to_owned(), None),
+        (r#"{"resourceType":"Bundle","type":"searchset","total":0,"total":1}"#.to_owned(), None),
+        (r#"{"resourceType":"Bundle","type":"searchset","total":"0"}"#.to_owned(), None),
+        (
+            r#"{"resourceType":"Bundle","type":"searchset","total":0,"link":[{"relation":"next","url":"x"}]}"#
+                .to_owned(),
+            None,
+        ),
+        (r#"{"resourceType":"Bundle","type":"message","total":0}"#.to_owned(), None),
+        (r#"{"resourceType":"Bundle","total":0}"#.to_owned(), None),
+        ("[]".to_owned(), None),
         ("{}".to_owned(), None),
+        (String::new(), None),
         ("<html>".to_owned(), None),
     ] {
         let server = Server::start(to_calls(move |_| answer(200, "", &body))).await;
@@ -429,6 +631,7 @@ async fn a_search_believes_only_the_documents_own_identifier() {
 async fn an_answers_body_is_read_only_so_far() {
     // Far more is announced than is ever sent: only a reader that stops by itself gets an answer from this.
     let head = "HTTP/1.1 201 X\r\nContent-Length: 100000000\r\n\r\n";
-    let server = Server::start(to_calls(move |_| Act::Stall(format!("{head}{}", "a".repeat(100_000))))).await;
-    assert_eq!(create(&client(&server)).await.unwrap().status, 201);
+    let server = Server::start(to_calls(move |_| Act::Stall(format!("{head}{}", " ".repeat(1_100_000))))).await;
+    let failure = create(&client(&server)).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Unclear { why, .. } if why.contains("too long")), "{failure:?}");
 }
