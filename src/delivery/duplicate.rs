@@ -90,11 +90,11 @@ pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &
     let Some(note) = note(row, accepted) else { return Ok(true) };
     let (from, done) = (&twin.from.path, &inbox.done);
     let unreadable = |error| FilingError::Move { folder: done.clone(), error };
-    if filing::lies_at(&inbox.path, from, row.key.sha256).map_err(unreadable)? {
+    if filing::lies_at(&inbox.path, from, row.file_sha256()).map_err(unreadable)? {
         // Intake finds it, and files it.
         return Ok(false);
     }
-    if !filing::lies_at(done, &twin.to, row.key.sha256).map_err(unreadable)? {
+    if !filing::lies_at(done, &twin.to, row.file_sha256()).map_err(unreadable)? {
         // Taken away by somebody: the first has its receipt.
         return Ok(true);
     }

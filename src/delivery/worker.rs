@@ -130,6 +130,7 @@ impl Engine {
         let rules = Rules {
             inbox,
             types: &self.config.document_types,
+            file_types: &self.config.file_types,
             size_limit: self.config.delivery.size_limit,
             vetting: &self.vetting,
         };
@@ -197,7 +198,7 @@ impl Engine {
             return Ok(false);
         }
         let Some(inbox) = self.config.inbox(&row.place.inbox).cloned() else { return Ok(false) };
-        let (first, sha256) = (row.place.path.clone(), row.key.sha256);
+        let (first, sha256) = (row.place.path.clone(), row.file_sha256());
         // One that cannot be read just now is still there.
         blocking(move || filing::lies_at(&inbox.path, &first, sha256).unwrap_or(true)).await
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use crate::{
-    model::document::{DeliveryId, Document, Key, Patient},
+    model::document::{DeliveryId, Document, Key, Patient, Sha256},
     model::message::{Answer, Message, Upload},
     model::path::{InboxPath, RelPath},
 };
@@ -160,6 +160,11 @@ impl Delivery {
     /// The delivery's name.
     pub fn id(&self) -> DeliveryId {
         self.key.id()
+    }
+
+    /// The digest of the file in the inbox, in done or in failed: what is sent may have been converted from it.
+    pub fn file_sha256(&self) -> Sha256 {
+        self.document.as_ref().map_or(self.key.sha256, |document| document.content.file_sha256())
     }
 
     /// How the delivery ended, if it did and the file still has to be moved or marked as moved.

@@ -1,6 +1,7 @@
 //! Nouns that several rooms use. Nothing here reads, writes or decides.
 
 pub mod document;
+pub mod file_kind;
 pub mod file_state;
 pub mod message;
 pub mod path;
