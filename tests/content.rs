@@ -243,13 +243,24 @@ fn converted_text_is_sent_as_utf8_and_its_original_is_filed() {
         assert_eq!(content["original_sha256"].as_str(), original.as_deref(), "{name}");
     }
     assert!(clinic.reason("failed/bixby/dos.txt.reason.txt").contains("MS-DOS"), "nobody guesses");
-    let verified = clinic.command(&["verify"]);
+    let verified = clinic.command(&["verify", "--rehash"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     // The same text again is a duplicate.
     clinic.drop_file("inbox/bixby/again.txt", windows);
     assert_eq!(clinic.run_once(), 0);
     assert_eq!(clinic.accepted_facts().len(), 3);
     assert_eq!(clinic.receipt("done/bixby/again.txt.receipt.json")["status"], "duplicate");
+    // So is the same text in another encoding, the first one's or not.
+    clinic.drop_file("inbox/bixby/same.txt", "Findings normal\r\n");
+    clinic.drop_file("inbox/bixby/wide.txt", utf16("Findings plain\r\n"));
+    assert_eq!(clinic.run_once(), 0);
+    for (name, original) in [("same.txt", None), ("wide.txt", Some(sha256(&utf16("Findings plain\r\n"))))] {
+        let receipt = clinic.receipt(&format!("done/bixby/{name}.receipt.json"));
+        assert_eq!(receipt["status"], "duplicate", "{name}");
+        assert_eq!(receipt["document"]["content"]["original_sha256"].as_str(), original.as_deref(), "{name}");
+    }
+    let verified = clinic.command(&["verify", "--rehash"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
 #[test]

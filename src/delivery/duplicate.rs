@@ -20,7 +20,7 @@ use crate::{
         receipt::{Receipt, Status},
     },
     ledger::{Accepted, Delivery, Stage, Twin},
-    model::path::InboxPath,
+    model::{document::Sha256, path::InboxPath},
     platform::effect,
 };
 
@@ -28,7 +28,9 @@ impl Engine {
     /// Files a document that had been accepted before.
     pub(super) async fn file_duplicate(&self, row: Delivery, item: Item<'_>) -> Result<Outcome, DeliveryError> {
         let Stage::Accepted(accepted) = &row.stage else { return Err(DeliveryError::Broken("a duplicate of nothing")) };
-        let Some(note) = note(&row, accepted) else {
+        let file = item.ready.map(|ready| ready.document.content.file_sha256());
+        let file = file.filter(|file| *file != row.file_sha256());
+        let Some(note) = note(&row, accepted, file) else {
             return Err(DeliveryError::Broken("a duplicate without its document"));
         };
         let from = InboxPath { inbox: item.inbox.name.clone(), path: item.found.document.clone() };
@@ -42,7 +44,7 @@ impl Engine {
             },
         };
         info!(delivery = %row.id(), "a duplicate of an accepted document is filed and not sent");
-        let row = self.remember(row, Some(Twin { from, to: to.clone() })).await?;
+        let row = self.remember(row, Some(Twin { from, to: to.clone(), file_sha256: file })).await?;
         let (inbox, done, found) = (item.inbox.path.clone(), item.inbox.done.clone(), item.found.clone());
         match blocking(move || filing::file(&inbox, &done, &to, &found, &note)).await? {
             Ok(()) => {
@@ -87,14 +89,15 @@ pub(super) fn pending(row: &Delivery) -> Option<(&Accepted, &Twin)> {
 
 /// Ends the move of a duplicate that was cut short; the same rules as for a first document. True when nothing is left.
 pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &Twin) -> Result<bool, FilingError> {
-    let Some(note) = note(row, accepted) else { return Ok(true) };
+    let Some(note) = note(row, accepted, twin.file_sha256) else { return Ok(true) };
+    let sha256 = twin.file_sha256.unwrap_or_else(|| row.file_sha256());
     let (from, done) = (&twin.from.path, &inbox.done);
     let unreadable = |error| FilingError::Move { folder: done.clone(), error };
-    if filing::lies_at(&inbox.path, from, row.file_sha256()).map_err(unreadable)? {
+    if filing::lies_at(&inbox.path, from, sha256).map_err(unreadable)? {
         // Intake finds it, and files it.
         return Ok(false);
     }
-    if !filing::lies_at(done, &twin.to, row.file_sha256()).map_err(unreadable)? {
+    if !filing::lies_at(done, &twin.to, sha256).map_err(unreadable)? {
         // Taken away by somebody: the first has its receipt.
         return Ok(true);
     }
@@ -114,6 +117,11 @@ pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &
     Ok(true)
 }
 
-fn note(row: &Delivery, accepted: &Accepted) -> Option<Note> {
-    Receipt::of(row, accepted, Status::Duplicate).map(|receipt| Note::Receipt(Box::new(receipt)))
+/// `file`: the digest of a file that is not the same as the first one, and says the same.
+fn note(row: &Delivery, accepted: &Accepted, file: Option<Sha256>) -> Option<Note> {
+    let mut receipt = Receipt::of(row, accepted, Status::Duplicate)?;
+    if let Some(file) = file {
+        receipt.document.content.original_sha256 = Some(file).filter(|file| *file != row.key.sha256);
+    }
+    Some(Note::Receipt(Box::new(receipt)))
 }

@@ -66,7 +66,7 @@ fn accepted(filed: Option<i64>) -> Stage {
 /// Accepted and filed, and just now a duplicate is being moved.
 fn with_twin() -> Stage {
     let Stage::Accepted(accepted) = accepted(Some(1)) else { return Stage::Queued(Queued::default()) };
-    let twin = Twin { from: row(1).place, to: row(1).place.path };
+    let twin = Twin { from: row(1).place, to: row(1).place.path, file_sha256: None };
     Stage::Accepted(Accepted { twin: Some(twin), ..accepted })
 }
 

@@ -108,6 +108,9 @@ pub struct Twin {
     pub from: InboxPath,
     /// Where it is to lie, beneath done.
     pub to: RelPath,
+    /// The file's own digest, when it is not that of the first: the same text in another encoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_sha256: Option<Sha256>,
 }
 
 /// Refused, by us or by Redox.

@@ -180,7 +180,7 @@ impl<'a> Walk<'a> {
             if !seen.insert(page) {
                 return missing("its list of pages runs in a circle");
             }
-            if seen.len() > MAX_PAGES {
+            if seen.len() + self.next.len() > MAX_PAGES {
                 return missing("it has too many pages");
             }
             let following = self.page(page)?;

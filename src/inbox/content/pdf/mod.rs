@@ -6,7 +6,7 @@
 mod object;
 mod password;
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use self::object::{Dictionary, Object, Parser, is_space};
 use super::{
@@ -22,8 +22,8 @@ const START: &[u8] = b"startxref";
 const BEFORE_HEADER: usize = 1024;
 /// A closing with its comments.
 const CLOSING: usize = 1024;
-/// Closings that are looked at from the end on; a document that was signed and commented often has dozens.
-const MAX_CLOSINGS: usize = 1000;
+/// Closings that are looked at, from the end on: only those of embedded documents are passed over.
+const MAX_CLOSINGS: usize = 32;
 /// Revisions that are followed back.
 const MAX_REVISIONS: usize = 1000;
 
@@ -210,7 +210,11 @@ impl Pdf<'_> {
     fn trailers(&self, section: Option<u64>) -> io::Result<Trailers> {
         let mut next = section;
         let (mut encrypt, mut id) = (None, None);
+        let mut seen = HashSet::new();
         for _ in 0..MAX_REVISIONS {
+            if next.is_some_and(|at| !seen.insert(at)) {
+                break;
+            }
             let Some(trailer) = next.map(|at| self.section_dictionary(at)).transpose()?.flatten() else { break };
             for key in ["Prev", "XRefStm"] {
                 if let Some(offset) = trailer.number(key).and_then(|offset| u64::try_from(offset).ok())

@@ -183,3 +183,15 @@ fn the_newest_encryption_is_checked_as_well() {
     }
     assert!(whole(&pdf(1, "/Encrypt null", &[])));
 }
+
+#[test]
+fn a_pdf_of_nothing_but_closings_is_soon_looked_through() {
+    for piece in [&b"startxref\n9\n%%EOF\n"[..], b"xref\n0 0\nstartxref\n9\n%%EOF\n", b"%PDF-1.4 startxref\n0\n%%EOF\n"]
+    {
+        let content = [b"%PDF-1.4\nxref\n", &piece.repeat(50_000)[..]].concat();
+        assert!(cut_off(&content));
+    }
+    let circle = pdf(1, "/Prev 9", &[]);
+    let at = startxref(&circle);
+    assert!(whole(&pdf(1, &format!("/Prev {at}"), &[])), "a circle of revisions ends");
+}
