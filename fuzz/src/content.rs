@@ -4,13 +4,18 @@ use std::{ffi::OsStr, fs::File, io::Write};
 
 use chartdrop::inbox::{Inspection, inspect};
 
-const NAMES: [&str; 8] = ["a.pdf", "a.tif", "a.jpg", "a.png", "a.rtf", "a.txt", "a.xml", "a.zip"];
+const NAMES: [&str; 11] =
+    ["a.pdf", "a.tif", "a.jpg", "a.png", "a.rtf", "a.txt", "a.xml", "a.zip", "a.docx", "a.heic", "a.dcm"];
+
+const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
 fn look(bytes: &[u8], name: &str) -> Inspection {
     let memory = rustix::fs::memfd_create("scan", rustix::fs::MemfdFlags::CLOEXEC).expect("a file in memory");
     let mut file = File::from(memory);
     file.write_all(bytes).expect("memory");
-    inspect(&file, bytes.len() as u64, OsStr::new(name)).expect("it can be read")
+    let types = [("docx", DOCX), ("heic", "image/heic"), ("dcm", "application/dicom")];
+    let types = types.map(|(extension, mime)| (extension.to_owned(), mime.to_owned())).into();
+    inspect(&file, bytes.len() as u64, OsStr::new(name), &types).expect("it can be read")
 }
 
 /// The first byte chooses the name; what is called whole has at least the mark that its format ends with.
@@ -19,21 +24,25 @@ pub fn content(bytes: &[u8]) {
     let name = NAMES[usize::from(*choice) % NAMES.len()];
     let has = |mark: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
     match look(bytes, name) {
-        Inspection::Whole(_) => assert!(match name {
+        Inspection::Whole(_) | Inspection::Doubtful { .. } => assert!(match name {
             "a.pdf" => has(b"%PDF-") && has(b"%%EOF"),
             "a.tif" => bytes.len() > 8,
-            "a.jpg" => bytes.starts_with(b"\xff\xd8\xff") && has(b"\xff\xd9"),
+            "a.jpg" => bytes.starts_with(b"\xff\xd8") && has(b"\xff\xd9"),
             "a.png" => has(b"IHDR") && has(b"IEND\xae\x42\x60\x82"),
             "a.rtf" => has(b"}"),
             "a.txt" => str::from_utf8(bytes).is_ok() && !bytes.contains(&0),
-            "a.xml" => has(b"ClinicalDocument") && has(b"</") && !bytes.iter().all(|byte| *byte == 0),
+            "a.xml" => has(b"ClinicalDocument") || has(b"C\0l\0i\0n\0i\0c\0a\0l\0"),
+            "a.docx" => has(b"PK\x05\x06"),
+            "a.heic" => has(b"ftyp") && has(b"mdat"),
+            "a.dcm" => has(b"DICM"),
             _ => false,
         }),
         Inspection::CutOff { detail: words, .. }
         | Inspection::Foreign { found: words, .. }
-        | Inspection::Forbidden { found: words } => crate::is_readable(&words),
+        | Inspection::Forbidden { found: words }
+        | Inspection::Locked(words) => crate::is_readable(&words),
         Inspection::Empty => assert!(bytes.is_empty()),
-        Inspection::Unknown => {}
+        Inspection::OtherText(_) | Inspection::Unknown => {}
     }
 }
 
@@ -85,7 +94,7 @@ fn jpeg(inside: &[u8]) -> Vec<u8> {
         file.extend_from_slice(&(piece.len() as u16 + 2).to_be_bytes());
         file.extend_from_slice(piece);
     }
-    file.extend_from_slice(b"\xff\xda\0\x02");
+    file.extend_from_slice(b"\xff\xc0\0\x0b\x08\0\x08\0\x08\x01\x01\x11\0\xff\xda\0\x02");
     for byte in scan {
         file.push(*byte);
         file.extend((*byte == 0xff).then_some(0));
@@ -117,6 +126,7 @@ fn pdf(inside: &[u8]) -> Vec<u8> {
     let mut file = b"%PDF-1.7\n".to_vec();
     // No other end mark, and nothing that states another length.
     file.extend(inside.iter().map(|byte| if b"%/".contains(byte) { b'.' } else { *byte }));
-    file.extend_from_slice(b"\nstartxref\n9\n%%EOF");
+    let table = file.len() + 1;
+    file.extend_from_slice(format!("\nxref\n0 0\ntrailer\n<</Size 0>>\nstartxref\n{table}\n%%EOF").as_bytes());
     file
 }

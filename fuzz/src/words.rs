@@ -80,8 +80,13 @@ fn plain_metadata() -> Metadata {
 }
 
 fn document(patient: Patient, metadata: Metadata) -> Result<Document, Problem> {
-    let content =
-        Content { sha256: Sha256([7; 32]), sha1: Sha1([7; 20]), size: 30_000_000, mime: "application/pdf".into() };
+    let content = Content {
+        sha256: Sha256([7; 32]),
+        sha1: Sha1([7; 20]),
+        size: 30_000_000,
+        mime: "application/pdf".into(),
+        original_sha256: None,
+    };
     fuzzing::fitting("scan.pdf".into(), patient, metadata, content)
 }
 

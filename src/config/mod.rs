@@ -17,7 +17,10 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::{
-    model::document::{Coding, Destination},
+    model::{
+        document::{Coding, Destination},
+        file_kind::FileTypes,
+    },
     redox::Settings,
 };
 
@@ -31,6 +34,8 @@ pub struct Config {
     pub inboxes: Vec<Inbox>,
     /// Names that a sidecar may use for a type; `unspecified` is always among them.
     pub document_types: BTreeMap<String, Coding>,
+    /// Kinds of file beyond the built-in ones.
+    pub file_types: FileTypes,
     /// The account at Redox.
     pub redox: Settings,
     /// How documents are sent and retried.
@@ -74,6 +79,20 @@ pub struct Inbox {
     pub patient: Option<FolderPattern>,
     /// The type of a document whose sidecar names none.
     pub document_type: Coding,
+    /// What becomes of plain text that is not in UTF-8.
+    pub text: TextRule,
+}
+
+/// What becomes of plain text that is not in UTF-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextRule {
+    /// It is refused, with words that say how to save it.
+    #[default]
+    #[serde(rename = "utf-8-only")]
+    Utf8Only,
+    /// UTF-16 with a byte order mark and Windows-1252 are sent as UTF-8; the original is filed.
+    Convert,
 }
 
 /// How changes in an inbox are noticed.

@@ -10,12 +10,15 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, Watch,
+    Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, TextRule, Watch,
     strict::{nearest, refuse, shown},
     units::{ByteSize, Duration},
 };
 use crate::{
-    model::document::{Coding, Destination},
+    model::{
+        document::{Coding, Destination},
+        file_kind::{FileKind, FileTypes, is_program},
+    },
     redox::{Algorithm, Environment, Settings, UploadBody},
 };
 
@@ -28,6 +31,8 @@ pub(super) struct Raw {
     inbox: Vec<RawInbox>,
     #[serde(default)]
     document_types: BTreeMap<String, Coding>,
+    #[serde(default)]
+    file_types: FileTypes,
     redox: RawRedox,
     #[serde(default)]
     delivery: RawDelivery,
@@ -74,6 +79,7 @@ struct RawPatient {
 struct RawDocument {
     #[serde(rename = "type")]
     kind: String,
+    text: TextRule,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +180,7 @@ fn default_upload_body() -> UploadBody {
 
 impl Default for RawDocument {
     fn default() -> Self {
-        Self { kind: UNSPECIFIED.into() }
+        Self { kind: UNSPECIFIED.into(), text: TextRule::default() }
     }
 }
 
@@ -237,6 +243,7 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
     Ok(Config {
         inboxes,
         document_types,
+        file_types: file_types(raw.file_types)?,
         redox,
         delivery: delivery(&raw.delivery)?,
         ledger,
@@ -321,7 +328,40 @@ fn inbox(
         roster: raw.roster.map(|path| folder.join(path)),
         patient,
         document_type,
+        text: raw.document.text,
     })
+}
+
+/// Lower-case extensions, and MIME types without parameters.
+fn file_types(raw: FileTypes) -> Result<FileTypes, String> {
+    let mut types = FileTypes::new();
+    for (written, mime) in raw {
+        let key = format!("file_types.{}", shown(&written));
+        let extension = written.to_ascii_lowercase();
+        if extension.is_empty() || extension.len() > 16 || !extension.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(format!("{key}: write the extension alone, such as docx: letters and digits, without a dot"));
+        }
+        if let Some(kind) = FileKind::built_in(&extension) {
+            return Err(format!("{key}: chartdrop knows this kind ({}) already: leave the line out", kind.mime()));
+        }
+        if ["toml", "json"].contains(&extension.as_str()) {
+            return Err(format!("{key}: files of this kind are sidecars, and never documents: leave the line out"));
+        }
+        if is_program(&extension) {
+            return Err(format!("{key}: programs and scripts are never sent: leave the line out"));
+        }
+        let token = |part: &str| {
+            (1..=100).contains(&part.len())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c))
+        };
+        if !mime.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype)) {
+            return Err(format!("{key}: {} is not a MIME type such as \"image/heic\"", shown(&mime)));
+        }
+        if types.insert(extension, mime.to_ascii_lowercase()).is_some() {
+            return Err(format!("{key}: this extension is listed twice, in capitals and without"));
+        }
+    }
+    Ok(types)
 }
 
 fn delivery(raw: &RawDelivery) -> Result<super::Delivery, String> {

@@ -72,7 +72,7 @@ fn the_example_leaves_no_key_out() {
     let tables = ["patient", "document", "or", "and"];
     known.retain(|(_, key)| !tables.contains(&key.as_str()));
     let mut written = keys_of_the_example();
-    written.retain(|(table, _)| table != "document_types");
+    written.retain(|(table, _)| table != "document_types" && table != "file_types");
     assert_eq!(written, known);
 }
 
@@ -83,9 +83,12 @@ fn commented_out_keys_are_right_as_well() {
         .replace("# source_id = ", "source_id = ")
         .replace("# scope = ", "scope = ")
         .replace("# ca_file = ", "ca_file = ")
+        .replace("# docx = ", "docx = ")
+        .replace("# heic = ", "heic = ")
         .replace("# listen = ", "listen = ");
     let config = load(&text).unwrap();
     assert_eq!(config.inboxes[0].roster.as_deref(), Some(Path::new("/etc/chartdrop/patients.csv")));
+    assert_eq!(config.file_types["heic"], "image/heic");
     assert!(config.redox.source_id.is_some() && config.redox.ca_file.is_some() && config.status.listen.is_some());
 }
 
@@ -111,6 +114,14 @@ fn what_makes_no_sense_is_refused_with_words() {
         ("[redox]", "[delivery]\nretry_first = \"2h\"\n[redox]", "retry_first"),
         ("[redox]", "[delivery]\nretry_first = \"0s\"\n[redox]", "longer than nothing"),
         ("[redox]", "[ledger]\npath = \"/srv/chartdrop/inbox/ledger\"\n[redox]", "ledger"),
+        ("[redox]", "[file_types]\npdf = \"application/pdf\"\n[redox]", "knows this kind"),
+        ("[redox]", "[file_types]\njson = \"application/json\"\n[redox]", "sidecars"),
+        ("[redox]", "[file_types]\nexe = \"application/x-msdownload\"\n[redox]", "never sent"),
+        ("[redox]", "[file_types]\n\".docx\" = \"a/b\"\n[redox]", "without a dot"),
+        ("[redox]", "[file_types]\nheic = \"heic\"\n[redox]", "MIME type"),
+        ("[redox]", "[file_types]\nheic = \"a/b; c=d\"\n[redox]", "MIME type"),
+        ("[redox]", "[file_types]\nheic = \"image/heic\"\nHEIC = \"image/heic\"\n[redox]", "twice"),
+        ("[inbox.patient]", "[inbox.document]\ntext = \"latin-1\"\n[inbox.patient]", "utf-8-only"),
         ("[inbox.patient]", "[inbox.document]\ntype = \"referal\"\n[inbox.patient]", "\"referral\""),
     ] {
         assert!(MINIMAL.contains(from), "{from}");

@@ -21,7 +21,7 @@ use crate::{
         receipt::{self, Receipt, Status},
     },
     ledger::{Accepted, Delivery, PendingDuplicate, Stage},
-    model::path::InboxPath,
+    model::{document::Sha256, path::InboxPath},
     platform::effect,
 };
 
@@ -29,7 +29,9 @@ impl Engine {
     /// Files a document that had been accepted before.
     pub(super) async fn file_duplicate(&self, row: Delivery, item: &Item<'_>) -> Result<Outcome, DeliveryError> {
         let Stage::Accepted(accepted) = &row.stage else { return Err(DeliveryError::Broken("a duplicate of nothing")) };
-        let Some(note) = note(&row, accepted) else {
+        let file = item.ready.map(|ready| ready.document.content.file_sha256());
+        let file = file.filter(|file| *file != row.file_sha256());
+        let Some(note) = note(&row, accepted, file) else {
             return Err(DeliveryError::Broken("a duplicate without its document"));
         };
         let from = InboxPath { inbox: item.inbox.name.clone(), path: item.candidate.path.clone() };
@@ -49,7 +51,7 @@ impl Engine {
             }
         };
         info!(delivery = %row.id(), "a duplicate of an accepted document is filed and not sent");
-        let pending = PendingDuplicate { from, to: to.clone(), files: Some(files) };
+        let pending = PendingDuplicate { from, to: to.clone(), files: Some(files), file_sha256: file };
         let row = self.remember(row, Some(pending)).await?;
         let (inbox, done) = (item.inbox.path.clone(), item.inbox.done.clone());
         match blocking(move || filing::file(&inbox, &done, &to, &found, &note)).await? {
@@ -92,14 +94,15 @@ pub(super) fn finish(
     accepted: &Accepted,
     pending: &PendingDuplicate,
 ) -> Result<bool, FilingError> {
-    let Some(note) = note(row, accepted) else { return Ok(true) };
+    let Some(note) = note(row, accepted, pending.file_sha256) else { return Ok(true) };
+    let sha256 = pending.file_sha256.unwrap_or_else(|| row.file_sha256());
     let (from, done) = (&pending.from.path, &inbox.done);
     let unreadable = |error| FilingError::Move { folder: done.clone(), error };
-    if filing::lies_at(&inbox.path, from, row.key.sha256).map_err(unreadable)? {
+    if filing::lies_at(&inbox.path, from, sha256).map_err(unreadable)? {
         // Intake finds it, and files it.
         return Ok(false);
     }
-    if !filing::lies_at(done, &pending.to, row.key.sha256).map_err(unreadable)? {
+    if !filing::lies_at(done, &pending.to, sha256).map_err(unreadable)? {
         // Taken away by somebody: the first has its receipt.
         return Ok(true);
     }
@@ -112,6 +115,11 @@ pub(super) fn finish(
     Ok(true)
 }
 
-fn note(row: &Delivery, accepted: &Accepted) -> Option<Note> {
-    Receipt::of(row, accepted, Status::Duplicate).map(|receipt| Note::Receipt(Box::new(receipt)))
+/// `file`: the digest of a file that is not the same as the first one, and says the same.
+fn note(row: &Delivery, accepted: &Accepted, file: Option<Sha256>) -> Option<Note> {
+    let mut receipt = Receipt::of(row, accepted, Status::Duplicate)?;
+    if let Some(file) = file {
+        receipt.document.content.original_sha256 = Some(file).filter(|file| *file != row.key.sha256);
+    }
+    Some(Note::Receipt(Box::new(receipt)))
 }

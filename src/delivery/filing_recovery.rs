@@ -90,7 +90,7 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
     let place = &row.place.path;
     let unreadable = |error| FilingError::Move { folder: folder.clone(), error };
     let lies_at = |folder: &Path, path: &RelPath| match row.document {
-        Some(_) => filing::lies_at(folder, path, row.key.sha256).map_err(unreadable),
+        Some(_) => filing::lies_at(folder, path, row.file_sha256()).map_err(unreadable),
         // A refused file was never hashed: its place is all there is to go by.
         None => effect::lies_at(&folder.join(path.as_path())).map_err(unreadable),
     };

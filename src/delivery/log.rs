@@ -28,6 +28,9 @@ pub(super) fn announce(row: &Delivery) {
         Stage::Accepted(accepted) if event == "accepted" => {
             info!(delivery = %id, status = accepted.answer.status, sends = row.sends, "accepted by Redox");
         }
+        Stage::Rejected(rejected) if row.document.is_none() && event == "rejected" => {
+            warn!(delivery = %id, code = %rejected.reason.code, "refused; its reason is beside it in failed");
+        }
         Stage::Rejected(rejected) if event == "rejected" || event == "closed" => {
             warn!(delivery = %id, code = %rejected.reason.code, "rejected; its reason is beside it in failed");
         }

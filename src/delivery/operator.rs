@@ -109,7 +109,7 @@ async fn write(ledger: &dyn Ledger, mut row: Delivery) -> Result<(), LedgerError
 fn is_in_its_inbox(config: &Config, row: &Delivery) -> Result<bool, OperatorError> {
     let Some(inbox) = config.inbox(&row.place.inbox) else { return Ok(true) };
     let unreadable = |error| filing::FilingError::Move { folder: inbox.path.clone(), error };
-    Ok(filing::lies_at(&inbox.path, &row.place.path, row.key.sha256).map_err(unreadable)?
+    Ok(filing::lies_at(&inbox.path, &row.place.path, row.file_sha256()).map_err(unreadable)?
         // A share that is not mounted looks like this.
         || (!has_patient_folder(inbox, &row.place.path).map_err(unreadable)?
             && age(row.updated, Timestamp::now()) < LONG_GONE))

@@ -116,6 +116,7 @@ impl Engine {
         let rules = Rules {
             inbox,
             types: &self.config.document_types,
+            file_types: &self.config.file_types,
             size_limit: self.config.delivery.size_limit,
             vetting: &self.vetting,
         };
@@ -172,7 +173,7 @@ impl Engine {
             return Ok(false);
         }
         let Some(inbox) = self.config.inbox(&row.place.inbox).cloned() else { return Ok(false) };
-        let (first, sha256) = (row.place.path.clone(), row.key.sha256);
+        let (first, sha256) = (row.place.path.clone(), row.file_sha256());
         // One that cannot be read just now is still there.
         blocking(move || filing::lies_at(&inbox.path, &first, sha256).unwrap_or(true)).await
     }
@@ -272,10 +273,11 @@ impl Engine {
         let mut row = lifecycle::refused(key, place, Some(files_of(item.candidate)), reason, self.facts());
         row.truncate_to_limit();
         let fresh = row.clone();
-        row = match self.ledger.begin(row).await? {
-            Begun::New(row) => row,
-            Begun::Existing(row) if !row.is_filed() => row,
+        let row = match self.ledger.begin(row).await? {
+            // Said once, however often its filing is tried.
+            Begun::Existing(row) if !row.is_filed() => return self.drive(row, item).await,
             Begun::Existing(row) => self.ledger.advance(Delivery { revision: row.revision, ..fresh }).await?,
+            Begun::New(row) => row,
         };
         super::log::announce(&row);
         self.drive(row, item).await

@@ -11,7 +11,7 @@ use std::{
 use aws_lc_rs::digest;
 
 use super::{
-    content::{self, Inspection},
+    content::{self, Inspection, TextEncoding},
     dir::InboxDir,
     open_writers::has_writer,
     patient::{
@@ -23,9 +23,10 @@ use super::{
     sidecar::{self, Sidecar},
 };
 use crate::{
-    config::{Inbox, SidecarRule},
+    config::{Inbox, SidecarRule, TextRule},
     model::document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
     model::fhir,
+    model::file_kind::{FileKind, FileTypes},
     model::file_state::FileState,
     model::problem::{Problem, size_words},
     platform::effect,
@@ -72,6 +73,8 @@ pub struct Rules<'a> {
     pub inbox: &'a Inbox,
     /// The names that a sidecar may use.
     pub types: &'a BTreeMap<String, Coding>,
+    /// Kinds of file beyond the built-in ones.
+    pub file_types: &'a FileTypes,
     /// The largest file that is sent, in bytes.
     pub size_limit: u64,
     /// What is known of patients besides.
@@ -84,6 +87,8 @@ enum Stop {
     NotYet(&'static str),
     /// Waited for as long as the inbox says, then refused.
     Incomplete(&'static str, Problem),
+    /// Waited for as long as the inbox says, then sent.
+    Doubtful(&'static str),
 }
 
 impl From<Problem> for Stop {
@@ -104,21 +109,18 @@ impl From<PatientObjection> for Stop {
 /// Identifies a candidate. Blocking: reads the whole file once.
 pub fn identify(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
     let pause = rules.inbox.settle.max(Duration::from_millis(500));
-    match examine(root, rules, candidate) {
+    let waited = now.saturating_duration_since(candidate.since);
+    let left = rules.inbox.incomplete_after.saturating_sub(waited);
+    match examine(root, rules, candidate, left.is_zero()) {
         Ok(ready) => Identified::Ready(Box::new(ready)),
         Err(Stop::Refused(refusal)) => Identified::Refused(refusal),
         Err(Stop::NotYet(why)) => Identified::NotYet { why, pause },
-        Err(Stop::Incomplete(why, refusal)) => {
-            let waited = now.saturating_duration_since(candidate.since);
-            match rules.inbox.incomplete_after.checked_sub(waited) {
-                Some(left) if !left.is_zero() => Identified::NotYet { why, pause: left.min(pause) },
-                _ => Identified::Refused(refusal),
-            }
-        }
+        Err(Stop::Incomplete(_, refusal)) if left.is_zero() => Identified::Refused(refusal),
+        Err(Stop::Incomplete(why, _) | Stop::Doubtful(why)) => Identified::NotYet { why, pause: left.min(pause) },
     }
 }
 
-fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready, Stop> {
+fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: bool) -> Result<Ready, Stop> {
     let name = plain_name(candidate)?;
     plain_kind(candidate.kind)?;
     let size = candidate.stamp().size;
@@ -141,13 +143,20 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<R
     if has_writer(&file) {
         return Err(Stop::NotYet("somebody is still writing to it"));
     }
-    let kind = inspect(&file, candidate)?;
+    let found = inspect(&file, rules, candidate, waited)?;
     let (sha256, sha1) = digests(&file, size).map_err(later)?;
     unchanged(&file, candidate)?;
     if !candidate.still_stands(root.path()) {
         return Err(Stop::NotYet("it, its sidecar or its patient.toml has just changed"));
     }
-    let content = Content { sha256, sha1, size, mime: kind.mime().to_owned() };
+    let mime = found.kind.mime().to_owned();
+    let (file, content) = match found.converted {
+        None => (file, Content { sha256, sha1, size, mime, original_sha256: None }),
+        Some((converted, size)) => {
+            let (sent, sha1) = digests(&converted, size).map_err(later)?;
+            (converted, Content { sha256: sent, sha1, size, mime, original_sha256: Some(sha256) })
+        }
+    };
     Ok(Ready { document: fitting(name, patient, metadata, content)?, file })
 }
 
@@ -236,13 +245,43 @@ fn sidecar_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Resul
     }
 }
 
-fn inspect(file: &File, candidate: &Candidate) -> Result<content::Kind, Stop> {
+/// A complete file.
+struct Complete {
+    kind: FileKind,
+    /// What is sent instead of the file itself, and its size.
+    converted: Option<(File, u64)>,
+}
+
+impl From<FileKind> for Complete {
+    fn from(kind: FileKind) -> Self {
+        Self { kind, converted: None }
+    }
+}
+
+/// `waited`: the inbox's `incomplete_after` has passed.
+fn inspect(file: &File, rules: Rules<'_>, candidate: &Candidate, waited: bool) -> Result<Complete, Stop> {
     let retry = "Scan it again, or save it as PDF, and drop that into the patient's folder in the inbox.";
     let allowed =
         "Save it as PDF (or TIFF, JPEG, PNG, RTF, plain text), and drop that into the patient's folder in the inbox.";
-    let found = content::inspect(file, candidate.stamp().size, candidate.path.file_name()).map_err(later)?;
+    let size = candidate.stamp().size;
+    let found = content::inspect(file, size, candidate.path.file_name(), rules.file_types).map_err(later)?;
     Err(match found {
-        Inspection::Whole(kind) => return Ok(kind),
+        Inspection::Whole(kind) => return Ok(kind.into()),
+        Inspection::Doubtful { kind, .. } if waited => return Ok(kind.into()),
+        Inspection::Doubtful { .. } => Stop::Doubtful("it ends with zeros, and may not be complete yet"),
+        Inspection::OtherText(encoding) if rules.inbox.text == TextRule::Convert => {
+            match content::to_utf8(file, size, encoding).map_err(later)? {
+                Some(converted) => return Ok(Complete { kind: FileKind::Text, converted: Some(converted) }),
+                None => Stop::Refused(other_text(encoding)),
+            }
+        }
+        Inspection::OtherText(encoding) => Stop::Refused(other_text(encoding)),
+        Inspection::Locked(detail) => Stop::Refused(Problem::new(
+            "password",
+            format!("The PDF document cannot be opened by everybody: {detail}. Whoever receives it could not read it."),
+            "Open it with its password, print or save it as a new PDF without a password, and drop that into the \
+             patient's folder in the inbox.",
+        )),
         Inspection::Empty => Stop::Incomplete(
             "it is still empty",
             Problem::new("empty", "The document is empty: it has no content at all.", retry),
@@ -271,6 +310,18 @@ fn inspect(file: &File, candidate: &Candidate) -> Result<content::Kind, Stop> {
             allowed,
         )),
     })
+}
+
+fn other_text(encoding: TextEncoding) -> Problem {
+    Problem::new(
+        "text-encoding",
+        format!(
+            "The text is saved as {}, not as UTF-8. Sent like this, accented letters and names could be garbled in the chart.",
+            encoding.words()
+        ),
+        "Open it in Notepad, choose File > Save as, set Encoding to UTF-8, save it, and drop that into the patient's \
+         folder in the inbox. Or save it as PDF.",
+    )
 }
 
 /// SHA-256 and SHA-1 of the whole file, read by position.

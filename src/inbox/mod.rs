@@ -14,7 +14,7 @@ mod settle;
 mod sidecar;
 mod watch;
 
-pub use content::{Inspection, inspect};
+pub use content::{Inspection, TextEncoding, inspect};
 pub use dir::InboxDir;
 pub use identify::{Identified, PATH_LIMIT, Ready, Rules, identify};
 pub use lock::Lock;

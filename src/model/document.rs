@@ -100,7 +100,7 @@ impl fmt::Display for DeliveryId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
-    /// Digest of the whole file.
+    /// Digest of all that is sent.
     pub sha256: Sha256,
     /// The same bytes as FHIR wants them hashed.
     pub sha1: Sha1,
@@ -108,6 +108,16 @@ pub struct Content {
     pub size: u64,
     /// MIME type, e.g. `application/pdf`.
     pub mime: String,
+    /// The file's own digest, when what is sent was converted from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_sha256: Option<Sha256>,
+}
+
+impl Content {
+    /// The digest of the file in the inbox, in done or in failed.
+    pub fn file_sha256(&self) -> Sha256 {
+        self.original_sha256.unwrap_or(self.sha256)
+    }
 }
 
 /// FHIR's `Coding`, less what nobody sends.

@@ -107,7 +107,13 @@ mod tests {
                 author: Some(Author { npi: "1234567893".into(), family: None, given: vec!["A".into()] }),
                 visit: Some("V 1".into()),
             },
-            content: Content { sha256: Sha256([7; 32]), sha1: Sha1([9; 20]), size: 3, mime: "application/pdf".into() },
+            content: Content {
+                sha256: Sha256([7; 32]),
+                sha1: Sha1([9; 20]),
+                size: 3,
+                mime: "application/pdf".into(),
+                original_sha256: None,
+            },
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod document;
 pub(crate) mod fhir;
+pub mod file_kind;
 pub mod file_state;
 pub mod message;
 pub mod path;

@@ -329,6 +329,7 @@ pub(super) mod tests {
             sha1: Sha1(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref().try_into().unwrap()),
             size: bytes.len() as u64,
             mime: "application/pdf".into(),
+            original_sha256: None,
         };
         (file, content)
     }

@@ -27,25 +27,60 @@ impl Bytes<'_> {
         Ok(self.read(at, N)?.try_into().ok())
     }
 
-    /// The last bytes, and where they start.
-    pub fn tail(&self, length: usize) -> io::Result<(u64, Vec<u8>)> {
-        let start = self.size.saturating_sub(length as u64);
-        Ok((start, self.read(start, length)?))
-    }
-
     /// How many zeros the file ends with.
     pub fn blank_tail(&self) -> io::Result<u64> {
-        let mut blank = 0;
-        while blank < self.size {
-            let end = self.size - blank;
-            let start = end.saturating_sub(CHUNK as u64);
-            let chunk = self.read(start, CHUNK.min(usize::try_from(end).unwrap_or(CHUNK)))?;
+        self.blank_before(0, self.size)
+    }
+
+    /// How many zeros the bytes between `start` and `end` end with.
+    pub fn blank_before(&self, start: u64, end: u64) -> io::Result<u64> {
+        let mut at = end;
+        // Few pieces end in zeros: a short look suffices for most.
+        let mut window = 256;
+        while at > start {
+            let from = at.saturating_sub(window).max(start);
+            let chunk = self.read(from, usize::try_from(at - from).unwrap_or(CHUNK))?;
             match chunk.iter().rposition(|byte| *byte != 0) {
-                Some(last) => return Ok(blank + (chunk.len() - 1 - last) as u64),
-                None => blank += chunk.len() as u64,
+                Some(last) => return Ok(end - from - last as u64 - 1),
+                None => at = from,
             }
+            window = CHUNK as u64;
         }
-        Ok(blank)
+        Ok(end - start)
+    }
+
+    /// Where `needle` first is, at `from` or later.
+    pub fn find(&self, from: u64, needle: &[u8]) -> io::Result<Option<u64>> {
+        let mut at = from;
+        while at < self.size {
+            let chunk = self.read(at, CHUNK)?;
+            if let Some(offset) = find(&chunk, needle) {
+                return Ok(Some(at + offset as u64));
+            }
+            if at + chunk.len() as u64 >= self.size {
+                break;
+            }
+            // What the chunk's end divides is read again with the next one.
+            at += (chunk.len() - needle.len() + 1) as u64;
+        }
+        Ok(None)
+    }
+
+    /// Where `needle` last is, all of it before `end`.
+    pub fn find_last(&self, end: u64, needle: &[u8]) -> io::Result<Option<u64>> {
+        let mut end = end;
+        while end >= needle.len() as u64 {
+            let start = end.saturating_sub(CHUNK as u64);
+            let chunk = self.read(start, usize::try_from(end - start).unwrap_or(CHUNK))?;
+            if let Some(offset) = find_last(&chunk, needle) {
+                return Ok(Some(start + offset as u64));
+            }
+            if start == 0 {
+                break;
+            }
+            end = start + needle.len() as u64 - 1;
+        }
+        Ok(None)
     }
 }
 

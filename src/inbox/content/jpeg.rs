@@ -1,79 +1,46 @@
-//! Where a JPEG ends: its segments are followed to the scan, and the scan to its end mark.
+//! Where a JPEG ends: its segments are followed to the scan, and the scans to the picture's own end mark.
 //!
-//! Searching the file for the end mark would not do: the preview within the EXIF data has one of its own.
+//! Searching the file for the end mark would not do: the preview within the EXIF data has one of its own. What follows
+//! the end mark (a film, a second picture, a maker's data, padding) is not shown by anything that shows the picture.
 
 use std::io;
 
 use super::{
     End,
-    bytes::{Bytes, Forward, find},
+    bytes::{Bytes, Forward},
 };
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
 
-/// A phone's picture may hold several: the light map, the depth map.
-const MAX_PICTURES: usize = 16;
-
 pub(super) fn end(bytes: &Bytes<'_>) -> io::Result<End> {
-    let mut at = 0;
-    for _ in 0..MAX_PICTURES {
-        match picture_end(bytes, at)? {
-            End::At(end) => at = end,
-            other => return Ok(other),
-        }
-        let next = bytes.read(at, 4 * 1024)?;
-        if find(&next, b"ftyp").is_some() {
-            // A "motion photo": the film after the picture is not shown by anything that shows the picture.
-            return Ok(End::At(bytes.size));
-        }
-        // Some cameras pad up to the next picture.
-        match find(&next, &[0xff, SOI, 0xff]) {
-            Some(offset) => at += offset as u64,
-            None => break,
-        }
-    }
-    Ok(End::At(at))
-}
-
-fn picture_end(bytes: &Bytes<'_>, start: u64) -> io::Result<End> {
-    let mut reader = Forward::new(bytes, start + 2);
-    let mut scanned = false;
-    while let Some(marker) = next_marker(&mut reader, scanned)? {
+    let mut reader = Forward::new(bytes, 2);
+    let (mut framed, mut scanned) = (false, false);
+    while let Some(marker) = next_marker(&mut reader)? {
         match marker {
-            EOI if scanned => return Ok(End::At(reader.at)),
+            EOI if scanned => return Ok(End::Here),
             EOI => return End::missing("it ends before its picture begins"),
-            // Restart marks, and those without a segment.
-            0x01 | SOI | 0xd0..=0xd7 => {}
-            // Reserved, and never followed by a segment: noise within a scan.
-            0x02..=0xbf if scanned => {}
+            // Reserved and restart marks have no segment: noise, or parts of a scan.
+            0x01..=0xbf | 0xd0..=SOI => {}
             _ => {
-                let at = reader.at;
-                match reader.be16()? {
-                    Some(length) if length >= 2 => reader.skip(u64::from(length) - 2),
-                    Some(_) => return End::missing(format!("it makes no sense from byte {at} on")),
-                    None => break,
-                }
-                scanned |= marker == SOS;
+                let Some(length) = reader.be16()? else { break };
+                // Decoders take a length that is too short for itself as nothing.
+                reader.skip(u64::from(length).saturating_sub(2));
+                framed |= matches!(marker, 0xc0..=0xcf | 0xf7) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
+                scanned |= framed && marker == SOS;
             }
         }
     }
-    if scanned {
-        End::missing("its end mark (EOI) is missing")
-    } else {
-        End::missing("it ends before its picture begins")
-    }
+    End::missing(if scanned { "its end mark (EOI) is missing" } else { "it ends before its picture begins" })
 }
 
-/// The byte after the next `FF`, stuffing and filling apart. Between segments, nothing may come before it.
-fn next_marker(reader: &mut Forward<'_>, scanned: bool) -> io::Result<Option<u8>> {
+/// The byte after the next `FF`. Whatever comes before it is skipped, between segments as well: decoders do the same
+/// (T.81, B.1.1.2 allows fill bytes; junk is common).
+fn next_marker(reader: &mut Forward<'_>) -> io::Result<Option<u8>> {
     while let Some(byte) = reader.next()? {
         if byte != 0xff {
-            if scanned {
-                continue;
-            }
-            return Ok(None);
+            continue;
         }
         while reader.peek()? == Some(0xff) {
             reader.skip(1);

@@ -27,7 +27,7 @@ pub(super) fn end(bytes: &Bytes<'_>) -> io::Result<End> {
         if kind == *b"IEND" {
             let checksum = bytes.array::<4>(at - 4)?;
             let whole = checksum == Some(*b"\xae\x42\x60\x82");
-            return if whole { Ok(End::At(at)) } else { End::missing("its last chunk (IEND) is not all there") };
+            return if whole { Ok(End::Here) } else { End::missing("its last chunk (IEND) is not all there") };
         }
     }
     End::missing("it has too many chunks to be a picture")

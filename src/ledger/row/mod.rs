@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use crate::model::{
-    document::{DeliveryId, Document, Identifier, Key},
+    document::{DeliveryId, Document, Identifier, Key, Sha256},
     file_state::FileState,
     message::{Answer, Message, Upload},
     path::{InboxPath, RelPath},
@@ -229,6 +229,9 @@ pub struct PendingDuplicate {
     /// Exactly which files; `None` in rows of version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
+    /// The file's own digest, when it is not that of the first: the same text in another encoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_sha256: Option<Sha256>,
 }
 
 /// Refused, by us or by Redox.
@@ -307,6 +310,11 @@ impl Delivery {
     /// The delivery's name.
     pub fn id(&self) -> DeliveryId {
         self.key.id()
+    }
+
+    /// The digest of the file in the inbox, in done or in failed: what is sent may have been converted from it.
+    pub fn file_sha256(&self) -> Sha256 {
+        self.document.as_ref().map_or(self.key.sha256, |document| document.content.file_sha256())
     }
 
     /// How the delivery ended, if it did and the file still has to be moved or marked as moved.

@@ -70,7 +70,13 @@ fn full() -> Document {
             }),
             visit: Some("V-1001".into()),
         },
-        content: Bytes20 { sha256: Sha256([7; 32]), sha1: Sha1([9; 20]), size: 3, mime: "application/pdf".into() },
+        content: Bytes20 {
+            sha256: Sha256([7; 32]),
+            sha1: Sha1([9; 20]),
+            size: 3,
+            mime: "application/pdf".into(),
+            original_sha256: None,
+        },
     }
 }
 
@@ -213,7 +219,7 @@ prop_compose! {
             status: DocStatus::Amended,
             author: author.map(|(npi, family, given)| Author { npi, family, given }),
         };
-        let content = Bytes20 { sha256: Sha256([1; 32]), sha1: Sha1([2; 20]), size, mime };
+        let content = Bytes20 { sha256: Sha256([1; 32]), sha1: Sha1([2; 20]), size, mime, original_sha256: None };
         Document { file_name, patient, metadata, content }
     }
 }
