@@ -72,6 +72,7 @@ impl Engine {
     /// Notes which duplicate is being moved. A row that has no room for that goes without.
     async fn remember(&self, row: Delivery, duplicate: Option<PendingDuplicate>) -> Result<Delivery, DeliveryError> {
         let Stage::Accepted(accepted) = row.stage.clone() else { return Ok(row) };
+        let duplicate = duplicate.map(Box::new);
         if accepted.duplicate == duplicate {
             return Ok(row);
         }

@@ -67,7 +67,7 @@ fn accepted(filed: Option<i64>) -> Stage {
 fn with_duplicate() -> Stage {
     let Stage::Accepted(accepted) = accepted(Some(1)) else { return Stage::Queued(Queued::default()) };
     let duplicate = PendingDuplicate { from: row(1).place, to: row(1).place.path, files: None, file_sha256: None };
-    Stage::Accepted(Accepted { duplicate: Some(duplicate), ..accepted })
+    Stage::Accepted(Accepted { duplicate: Some(Box::new(duplicate)), ..accepted })
 }
 
 fn rejected(filed: Option<i64>) -> Stage {

@@ -216,7 +216,7 @@ pub struct Accepted {
     pub filing: Filing,
     /// A duplicate that is just being moved into done as well.
     #[serde(default, rename = "twin", skip_serializing_if = "Option::is_none")]
-    pub duplicate: Option<PendingDuplicate>,
+    pub duplicate: Option<Box<PendingDuplicate>>,
 }
 
 /// Another file with the bytes of an accepted document, on its way into done.
@@ -340,7 +340,7 @@ impl Delivery {
     /// The duplicate of an accepted document that is just being moved.
     pub fn pending_duplicate(&self) -> Option<&PendingDuplicate> {
         match &self.stage {
-            Stage::Accepted(accepted) => accepted.duplicate.as_ref(),
+            Stage::Accepted(accepted) => accepted.duplicate.as_deref(),
             Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => None,
         }
     }
