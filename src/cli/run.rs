@@ -3,10 +3,9 @@
 use std::{
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -14,17 +13,14 @@ use tracing::{error, info};
 use super::{COULD_NOT_WORK, DONE, NOT_ALL};
 use crate::{
     config::{Config, units},
-    delivery::{Engine, Mode, Summary},
+    delivery::{Engine, Mode, Summary, forget_old},
     filing,
-    ledger::{Ledger, Query},
     redox::Client,
     status::systemd,
 };
 
 /// How long `--once` goes on when nobody says.
 const ONCE: &str = "10m";
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What `run` is told.
 #[derive(Debug, clap::Args)]
@@ -61,13 +57,15 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
         false => Mode::Forever,
     };
     info!(inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
-    let history = config.history;
+    let (history, ledger_path) = (config.history, config.ledger.clone());
     let engine = Arc::new(Engine::new(config, Arc::clone(&ledger), client, rebuilt_at));
-    let background = tokio::spawn(background(ledger, Arc::clone(&engine), history, shutdown.clone()));
+    let forgetting = tokio::spawn(forget_old(Arc::clone(&ledger), ledger_path, history, shutdown.clone()));
+    let watchdog = tokio::spawn(systemd::feed_watchdog(ledger, Arc::clone(&engine), shutdown.clone()));
     let result = Arc::clone(&engine).run(mode, shutdown.clone(), systemd::ready).await;
     systemd::stopping();
     shutdown.cancel();
-    background.await?;
+    forgetting.await?;
+    watchdog.await?;
     match result {
         Ok(summary) if args.once => Ok(report(&summary, &engine)),
         Ok(summary) => {
@@ -85,33 +83,6 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
             Ok(if args.once { COULD_NOT_WORK } else { NOT_ALL })
         }
     }
-}
-
-/// Feeds the watchdog, and forgets deliveries that were filed longer ago than the history reaches.
-async fn background(ledger: Arc<dyn Ledger>, engine: Arc<Engine>, history: Duration, shutdown: CancellationToken) {
-    let forget = async {
-        let mut days = tokio::time::interval(DAY);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = days.tick() => {}
-            }
-            // A ledger that cannot do this says so at the next delivery as well, and that ends the program.
-            let Ok(newest) = ledger.list(Query::History { limit: 1 }).await else { continue };
-            // By the newest row as well: a clock that is years ahead must not empty the history.
-            let Some(now) =
-                newest.first().map(|row| Timestamp::now().min(row.updated.checked_add(DAY).unwrap_or(Timestamp::MAX)))
-            else {
-                continue;
-            };
-            if let Ok(before) = now.checked_sub(history)
-                && let Ok(forgotten @ 1..) = ledger.forget(before).await
-            {
-                info!(forgotten, "old deliveries have left the history");
-            }
-        }
-    };
-    tokio::join!(forget, systemd::feed_watchdog(Arc::clone(&ledger), engine, shutdown.clone()));
 }
 
 /// SIGTERM and SIGINT end the program; SIGIO does nothing.

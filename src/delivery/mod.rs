@@ -10,6 +10,7 @@ mod alarm;
 mod channel;
 mod duplicate;
 mod filing_recovery;
+mod forgetting;
 mod lifecycle;
 mod log;
 pub mod operator;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 
 use channel::Channel;
 pub use channel::{ChannelState, Trouble};
+pub use forgetting::forget_old;
 use lifecycle::Policy;
 pub use lifecycle::{Decision, held_problem};
 pub use scheduler::{Mode, Summary};
