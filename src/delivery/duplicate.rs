@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::Inbox,
     filing::{
-        self, FilingError, Found, Note,
+        self, End, Fate, FilingError, Found, Note,
         receipt::{Receipt, Status},
     },
     ledger::{Accepted, Delivery, Stage, Twin},
@@ -36,16 +36,22 @@ impl Engine {
             Some(twin) if twin.from == from => twin.to.clone(),
             // Another one's move is not over: `finish_filing` comes back to it.
             Some(_) => return Ok(wait(self.file_again(), Waiting::Filing)),
-            None => match filing::plan(&item.inbox.done, &from.path, &item.found, &note) {
+            None => match filing::plan(item.inbox, End::Done, &from.path, &item.found, &note) {
                 Ok(to) => to,
                 Err(error) => return Ok(self.not_filed(&item, &error)),
             },
         };
         info!(delivery = %row.id(), "a duplicate of an accepted document is filed and not sent");
         let row = self.remember(row, Some(Twin { from, to: to.clone() })).await?;
-        let (inbox, done, found) = (item.inbox.path.clone(), item.inbox.done.clone(), item.found.clone());
-        match blocking(move || filing::file(&inbox, &done, &to, &found, &note)).await? {
-            Ok(()) => {
+        let (inbox, found) = (item.inbox.clone(), item.found.clone());
+        match blocking(move || filing::file(&inbox, End::Done, &to, &found, &note)).await? {
+            // It would be looked at again at once, found to be a duplicate, and so on.
+            Ok(filed) if filed.document == Fate::Changed => {
+                self.remember(row, None).await?;
+                let error = io::Error::other("a document that was accepted before does not stay as it is");
+                Ok(self.not_filed(&item, &FilingError::Move { folder: item.inbox.done.clone(), error }))
+            }
+            Ok(_) => {
                 self.filed(&item);
                 self.remember(row, None).await?;
                 Ok(Outcome::Accepted)
@@ -100,16 +106,12 @@ pub(super) fn finish(inbox: &Inbox, row: &Delivery, accepted: &Accepted, twin: &
     }
     if effect::lies_at(&inbox.path.join(from.as_path())).map_err(unreadable)? {
         // Another document of its name has come; that one's sidecar is not ours to move.
-        filing::write_note(done, &twin.to, &note)?;
+        filing::write_note(inbox, End::Done, &twin.to, &note)?;
     } else {
         let sidecar = filing::sidecar_of(&inbox.path, from).map_err(unreadable)?.only();
-        filing::file(
-            &inbox.path,
-            done,
-            &twin.to,
-            &Found { document: from.clone(), id: None, device: None, sidecar, sidecar_id: None },
-            &note,
-        )?;
+        let sidecar = sidecar.map(|sidecar| (sidecar, None));
+        let found = Found { document: from.clone(), state: None, device: None, sidecar };
+        filing::file(inbox, End::Done, &twin.to, &found, &note)?;
     }
     Ok(true)
 }

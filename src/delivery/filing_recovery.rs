@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{Inbox, OnUnknown},
-    filing::{self, FilingError, Found},
+    filing::{self, End, FilingError, Found},
     inbox::Candidate,
     ledger::{Delivery, Query, Queued, Stage},
     model::path::RelPath,
@@ -139,12 +139,13 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         return duplicate::finish(inbox, row, accepted, twin);
     }
     let (Some(note), Some(filing)) = (steps::note(row), row.filing()) else { return Ok(false) };
-    let folder = match row.stage {
-        Stage::Accepted(_) => &inbox.done,
-        _ => &inbox.failed,
+    let end = match row.stage {
+        Stage::Accepted(_) => End::Done,
+        _ => End::Failed,
     };
+    let folder = end.folder(inbox);
     let place = &row.place.path;
-    let unreadable = |error| FilingError::Move { folder: folder.clone(), error };
+    let unreadable = |error| FilingError::Move { folder: folder.into(), error };
     let lies_at = |folder: &Path, path: &RelPath| match row.document {
         Some(_) => filing::lies_at(folder, path, row.key.sha256).map_err(unreadable),
         // A refused file was never hashed: its place is all there is to go by.
@@ -161,18 +162,14 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
     match arrived {
         // Another document of its name may have come meanwhile; that one's sidecar is not ours to move.
         Some(to) if effect::lies_at(&inbox.path.join(place.as_path())).map_err(unreadable)? => {
-            filing::write_note(folder, to, &note)?;
+            filing::write_note(inbox, end, to, &note)?;
         }
         // The document is gone from the inbox, so this moves its sidecar, if one was left behind, and writes the note.
         Some(to) => {
             let sidecar = filing::sidecar_of(&inbox.path, place).map_err(unreadable)?.only();
-            filing::file(
-                &inbox.path,
-                folder,
-                to,
-                &Found { document: place.clone(), id: None, device: None, sidecar, sidecar_id: None },
-                &note,
-            )?;
+            let sidecar = sidecar.map(|sidecar| (sidecar, None));
+            let found = Found { document: place.clone(), state: None, device: None, sidecar };
+            filing::file(inbox, end, to, &found, &note)?;
         }
         // Not while its whole folder is missing: a share that is not mounted looks like that.
         None if !folder_stands(inbox, place).map_err(unreadable)? && age(row.updated, Timestamp::now()) < LONG_GONE => {
@@ -183,8 +180,8 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
             {}
         // Taken away by somebody. The note says what became of it, where the document would lie.
         None => {
-            let nothing = Found { document: place.clone(), id: None, device: None, sidecar: None, sidecar_id: None };
-            filing::write_note(folder, &filing::plan(folder, place, &nothing, &note)?, &note)?;
+            let nothing = Found { document: place.clone(), state: None, device: None, sidecar: None };
+            filing::write_note(inbox, end, &filing::plan(inbox, end, place, &nothing, &note)?, &note)?;
         }
     }
     Ok(true)

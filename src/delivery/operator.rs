@@ -139,8 +139,9 @@ fn put_back(config: &Config, row: &Delivery, filing: &Filing) -> Result<(), Oper
             ));
         }
     };
-    let found = Found { document: to.path.clone(), id: None, device: None, sidecar, sidecar_id: None };
-    filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?;
+    let sidecar = sidecar.map(|sidecar| (sidecar, None));
+    let found = Found { document: to.path.clone(), state: None, device: None, sidecar };
+    filing::put_back(inbox, &row.place.path, &found)?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::OnUnknown,
     filing::{
-        self, FilingError, Note, reason,
+        self, End, FilingError, Note, reason,
         receipt::{Receipt, Status},
     },
     inbox::Ready,
@@ -367,11 +367,11 @@ impl Engine {
         let (Some(to), Some(note)) = (row.filing().and_then(|filing| filing.to.clone()), note(&row)) else {
             return Err(DeliveryError::Broken("a finished delivery without a place"));
         };
-        let folder = folder(&row, item);
-        let (inbox, found, path) = (item.inbox.path.clone(), item.found.clone(), to.path.clone());
-        let filed = blocking(move || filing::file(&inbox, &folder, &path, &found, &note)).await?;
+        let end = end(&row);
+        let (inbox, found, path) = (item.inbox.clone(), item.found.clone(), to.path.clone());
+        let filed = blocking(move || filing::file(&inbox, end, &path, &found, &note)).await?;
         match filed {
-            Ok(()) => {
+            Ok(_) => {
                 self.filed(item);
                 let accepted = matches!(row.stage, Stage::Accepted(_));
                 let mut row = self.filed_mark(row);
@@ -389,7 +389,7 @@ impl Engine {
     /// The free place for a finished document; `None` for one that is not finished.
     fn planned(&self, row: &Delivery, item: &Item<'_>) -> Result<Option<InboxPath>, FilingError> {
         let Some(note) = note(row) else { return Ok(None) };
-        let path = filing::plan(&folder(row, item), &row.place.path, &item.found, &note)?;
+        let path = filing::plan(item.inbox, end(row), &row.place.path, &item.found, &note)?;
         Ok(Some(InboxPath { inbox: item.inbox.name.clone(), path }))
     }
 
@@ -466,10 +466,10 @@ pub(super) fn note(row: &Delivery) -> Option<Note> {
     }
 }
 
-fn folder(row: &Delivery, item: &Item<'_>) -> std::path::PathBuf {
+fn end(row: &Delivery) -> End {
     match row.stage {
-        Stage::Accepted(_) => item.inbox.done.clone(),
-        _ => item.inbox.failed.clone(),
+        Stage::Accepted(_) => End::Done,
+        Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Rejected(_) => End::Failed,
     }
 }
 

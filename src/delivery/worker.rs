@@ -12,11 +12,10 @@ use tracing::{error, warn};
 use super::{DeliveryError, Engine, age, operator::is_held, steps::blocking};
 use crate::{
     config::Inbox,
-    filing::{self, FileId, Found},
+    filing::{self, Found},
     inbox::{Candidate, Identified, InboxDir, PATH_LIMIT, Pairing, Ready, Rules, identify},
     ledger::{Begun, Delivery, Filing, Queued, Reason, Rejected, Stage, Unknown},
     model::document::{Key, Sha256},
-    model::file_state::FileState,
     model::path::{InboxPath, RelPath},
     model::problem::Problem,
 };
@@ -100,10 +99,12 @@ impl Engine {
         };
         let found = Found {
             document: candidate.path.clone(),
-            id: Some(file_id(candidate.stamp())),
+            state: Some(candidate.stamp()),
             device: Some(candidate.device),
-            sidecar_id: sidecar.as_ref().and_then(|sidecar| candidate.stamp_of(sidecar)).map(file_id),
-            sidecar,
+            sidecar: sidecar.map(|sidecar| {
+                let state = candidate.stamp_of(&sidecar);
+                (sidecar, state)
+            }),
         };
         match identified {
             Identified::NotYet { why, pause } => Ok(wait(pause, Waiting::Inbox(why))),
@@ -369,10 +370,6 @@ fn key(inbox: &Inbox, ready: &Ready) -> Key {
         patient: patient.map(|first| format!("{}|{}", first.system, first.value)).unwrap_or_default(),
         sha256: ready.document.content.sha256,
     }
-}
-
-fn file_id(stamp: FileState) -> FileId {
-    (stamp.dev, stamp.ino, stamp.size, stamp.mtime)
 }
 
 /// A place that fits a row: a file that is refused for its long path is filed under its name alone.

@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 use super::{
     content::{self, Inspection},
     dir::InboxDir,
-    open_writers::has_writer,
+    open_writers::{Writers, writers},
     patient::{
         self,
         checks::{PatientChecks, PatientObjection},
@@ -81,6 +81,8 @@ pub struct Rules<'a> {
 enum Stop {
     Refused(Problem),
     NotYet(&'static str),
+    /// Nobody can tell whether it is still being written: it must have been quiet for as long as an incomplete one waits.
+    Quiet,
     /// Waited for as long as the inbox says, then refused.
     Incomplete(&'static str, Problem),
 }
@@ -103,21 +105,22 @@ impl From<PatientObjection> for Stop {
 /// Identifies a candidate. Blocking: reads the whole file once.
 pub fn identify(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
     let pause = rules.inbox.settle.max(Duration::from_millis(500));
-    match examine(root, rules, candidate) {
+    let waited = now.saturating_duration_since(candidate.since);
+    let left = rules.inbox.incomplete_after.saturating_sub(waited);
+    match examine(root, rules, candidate, left.is_zero()) {
         Ok(ready) => Identified::Ready(Box::new(ready)),
         Err(Stop::Refused(refusal)) => Identified::Refused(refusal),
         Err(Stop::NotYet(why)) => Identified::NotYet { why, pause },
-        Err(Stop::Incomplete(why, refusal)) => {
-            let waited = now.saturating_duration_since(candidate.since);
-            match rules.inbox.incomplete_after.checked_sub(waited) {
-                Some(left) if !left.is_zero() => Identified::NotYet { why, pause: left.min(pause) },
-                _ => Identified::Refused(refusal),
-            }
-        }
+        Err(Stop::Quiet) => Identified::NotYet {
+            why: "it has no end that would show that it is whole, and who writes to it cannot be seen: it waits longer",
+            pause: left,
+        },
+        Err(Stop::Incomplete(_, refusal)) if left.is_zero() => Identified::Refused(refusal),
+        Err(Stop::Incomplete(why, _)) => Identified::NotYet { why, pause: left.min(pause) },
     }
 }
 
-fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<Ready, Stop> {
+fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, is_quiet: bool) -> Result<Ready, Stop> {
     let name = plain_name(candidate)?;
     plain_kind(candidate.kind)?;
     let size = candidate.stamp().size;
@@ -137,10 +140,14 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<R
 
     let file = root.file(&candidate.path).map_err(later)?;
     unchanged(&file, candidate)?;
-    if has_writer(&file) {
+    let writers = writers(&file);
+    if writers == Writers::Somebody {
         return Err(Stop::NotYet("somebody is still writing to it"));
     }
     let kind = inspect(&file, candidate)?;
+    if kind == content::Kind::Text && writers != Writers::Nobody && !is_quiet {
+        return Err(Stop::Quiet);
+    }
     let (sha256, sha1) = digests(&file, size).map_err(later)?;
     unchanged(&file, candidate)?;
     if !candidate.still_stands(root.path()) {
