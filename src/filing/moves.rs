@@ -146,8 +146,10 @@ impl Moving<'_> {
     /// somebody else's file.
     fn link(&self) -> io::Result<Fate> {
         let trial = durable::temporary(self.to);
+        // The link moves the change time, and what a share remembers of it comes late.
+        let copy = || self.copy_while(FileState::same_size_and_mtime);
         if self.from.link_to(&trial).is_err() {
-            return self.copy();
+            return copy();
         }
         let linked = trial.stat().map(|found| found.is_some_and(|found| found.state.is_same_file(&self.original)));
         let result = match linked {
@@ -161,13 +163,17 @@ impl Moving<'_> {
                 self.access.apply(self.file, self.access.mode)?;
                 self.let_original_go()
             }
-            false => self.copy(),
+            false => copy(),
         }
     }
 
     /// The copy is whole and durable under its final name before the original goes.
     fn copy(&self) -> io::Result<Fate> {
-        // Not the state from before: a link that was tried has moved its change time.
+        self.copy_while(FileState::same_on_share)
+    }
+
+    /// The same; `is_same` says whether two looks, before and after, saw the same bytes.
+    fn copy_while(&self, is_same: fn(&FileState, &FileState) -> bool) -> io::Result<Fate> {
         let before = Info::of_file(self.file)?.state;
         if !before.same_after_rename(&self.original) {
             return Ok(Fate::Changed);
@@ -177,7 +183,7 @@ impl Moving<'_> {
             let Some(named) = self.from.stat()? else { return Err(io::ErrorKind::NotFound.into()) };
             let after = Info::of_file(self.file)?.state;
             // Written to, or replaced, while it was copied.
-            if !after.same_content_state(&before) || !named.state.same_on_share(&after) {
+            if !is_same(&after, &before) || !is_same(&named.state, &after) {
                 return Err(io::ErrorKind::NotFound.into());
             }
             effect::set_times(target, &times(&self.original))
