@@ -280,13 +280,15 @@ fn words_and_paths_of_any_length_are_refused_in_good_order() {
 fn what_is_written_anew_before_it_can_be_filed_has_one_note() {
     let mut clinic = Clinic::new(&[]);
     clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"300ms\"\n".into();
-    // A link to itself: not even which names are free can be told.
-    fs::create_dir_all(clinic.path("failed")).unwrap();
-    std::os::unix::fs::symlink("bixby", clinic.path("failed/bixby")).unwrap();
-    clinic.drop_file("inbox/bixby/setup.exe", "MZ one");
     let daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/first.exe", "MZ first");
+    clinic.wait_for_file("failed/bixby/first.exe.reason.txt");
+    // A file where the folder was: not even which names are free can be told.
+    fs::remove_dir_all(clinic.path("failed")).unwrap();
+    clinic.drop_file("failed", "in the way");
+    clinic.drop_file("inbox/bixby/setup.exe", "MZ one");
     let tries = || fs::read_to_string(clinic.path("daemon.log")).unwrap().matches("refused; its reason").count();
-    clinic.wait_for("a move that fails", || tries() > 0);
+    clinic.wait_for("a move that fails", || tries() > 1);
     clinic.drop_file("inbox/bixby/setup.exe", "MZ another");
     clinic.wait_for("a look at the new one", || {
         let rows: std::collections::BTreeSet<_> = fs::read_to_string(clinic.path("daemon.log"))
@@ -294,9 +296,10 @@ fn what_is_written_anew_before_it_can_be_filed_has_one_note() {
             .lines()
             .filter_map(|line| line.split_once("delivery=").map(|(_, rest)| rest.split(' ').next().unwrap().to_owned()))
             .collect();
-        rows.len() == 2
+        rows.len() == 3
     });
-    fs::remove_file(clinic.path("failed/bixby")).unwrap();
+    fs::remove_file(clinic.path("failed")).unwrap();
+    fs::create_dir(clinic.path("failed")).unwrap();
     clinic.wait_for_file("failed/bixby/setup.exe.reason.txt");
     drop(daemon);
     assert_eq!(clinic.run_once(), 0);

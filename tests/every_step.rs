@@ -44,6 +44,8 @@ enum Kind {
     Refused,
     /// Accepted before, under another name.
     Duplicate,
+    /// Uploaded, by an older kernel and on a filesystem that knows no `RENAME_NOREPLACE`.
+    OldKernel,
 }
 
 #[test]
@@ -79,6 +81,11 @@ fn every_step_of_a_refusal_by_the_service() {
 #[test]
 fn every_step_of_a_duplicate() {
     every_step(Kind::Duplicate, true);
+}
+
+#[test]
+fn every_step_of_an_upload_without_openat2_and_noreplace() {
+    every_step(Kind::OldKernel, true);
 }
 
 /// One effect: the line that asks for it, and which time it is that this line is reached, from 1.
@@ -124,7 +131,7 @@ fn every_step(kind: Kind, once: bool) {
     for (line, hits) in &hit {
         println!("{hits:5}  {line}");
     }
-    let is_sent = matches!(kind, Kind::Uploaded | Kind::Embedded);
+    let is_sent = matches!(kind, Kind::Uploaded | Kind::Embedded | Kind::OldKernel);
     for (room, is_walked) in [("inbox/", true), ("ledger/", true), ("filing/", true), ("redox/client.rs", is_sent)] {
         let hits = hit.keys().filter(|line| line.starts_with(&format!("src/{room}"))).count();
         assert_eq!(hits > 0, is_walked, "{hits} lines were hit in {room}");
@@ -135,7 +142,7 @@ fn every_step(kind: Kind, once: bool) {
 fn steps(kind: Kind, once: bool) -> Vec<Step> {
     let clinic = clinic(kind);
     let dropped = drop_document(&clinic, kind, "no fault");
-    let log = run_with_fault(&clinic, None, once, &dropped.name);
+    let log = run_with_fault(&clinic, kind, None, once, &dropped.name);
     assert!(has_note(&clinic, &dropped.name), "without a fault it is not delivered\n{}", daemon_log(&clinic));
     let step = |line: &str| {
         let (line, time) = line.split_once(' ').unwrap();
@@ -152,7 +159,7 @@ fn hit_one(kind: Kind, once: bool, step: &Step, faults: &[&str]) -> u32 {
     for fault in faults {
         let what = format!("{} {} {fault}", step.line, step.time);
         let dropped = drop_document(&clinic, kind, fault);
-        let log = run_with_fault(&clinic, Some(&what), once, &dropped.name);
+        let log = run_with_fault(&clinic, kind, Some(&what), once, &dropped.name);
         let is_hit = log.lines().any(|line| line.starts_with("hit "));
         if !is_hit {
             assert!(has_note(&clinic, &dropped.name), "{what}: not hit, and not delivered\n{}", daemon_log(&clinic));
@@ -197,12 +204,15 @@ fn clinic(kind: Kind) -> Clinic {
 }
 
 /// Runs until the fault has done its work, or until the document is filed without it. Gives back the log of the effects.
-fn run_with_fault(clinic: &Clinic, fault: Option<&str>, once: bool, name: &str) -> String {
+fn run_with_fault(clinic: &Clinic, kind: Kind, fault: Option<&str>, once: bool, name: &str) -> String {
     let log = clinic.path("steps.log");
     fs::remove_file(&log).ok();
     let output = fs::File::options().create(true).append(true).open(clinic.path("daemon.log")).unwrap();
     let mut command = chartdrop();
     command.env("CHARTDROP_FAULT", fault.unwrap_or_default()).env("CHARTDROP_FAULT_LOG", &log);
+    if kind == Kind::OldKernel {
+        command.env("CHARTDROP_WITHOUT", "openat2 noreplace");
+    }
     command.arg("run").arg("--config").arg(clinic.config()).stdout(Stdio::null()).stderr(output);
     if once {
         command.args(["--once", "--for", "30s"]);

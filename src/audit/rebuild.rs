@@ -17,7 +17,7 @@ use crate::delivery::DeliveryError;
 use crate::{
     config::{Config, Inbox},
     filing::{
-        notes::{self, NoteFile},
+        archive::{Archive, NoteFile},
         reason::{self, Record},
         receipt::{self, Receipt, Status},
     },
@@ -89,10 +89,11 @@ async fn lies_behind(config: &Config, ledger: &dyn Ledger) -> Result<bool, Deliv
     let horizon = Timestamp::now().checked_sub(config.history).unwrap_or(Timestamp::MIN);
     for inbox in &config.inboxes {
         for kind in [Kind::Receipt, Kind::Reason] {
-            let mut found = kind.list(inbox, newest.map(|newest| newest - MARGIN))?;
+            let Some(archive) = kind.open(inbox)? else { continue };
+            let mut found = kind.list(&archive, inbox, newest.map(|newest| newest - MARGIN))?;
             found.sort_by_key(|note| std::cmp::Reverse(note.modified));
             for note in found.into_iter().take(NEWEST) {
-                let Some(said) = kind.read(inbox, &note) else {
+                let Some(said) = kind.read(&archive, inbox, &note) else {
                     // Without a single row to compare it with, it may be of what was lost.
                     if newest.is_none() && kind == Kind::Receipt {
                         return Ok(true);
@@ -137,8 +138,9 @@ async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, Delivery
     let mut unreadable = Vec::new();
     for inbox in &config.inboxes {
         for kind in [Kind::Receipt, Kind::Reason] {
-            for note in kind.list(inbox, None)? {
-                match kind.read(inbox, &note) {
+            let Some(archive) = kind.open(inbox)? else { continue };
+            for note in kind.list(&archive, inbox, None)? {
+                match kind.read(&archive, inbox, &note) {
                     Some(said) => {
                         let standing = rows.entry(said.row.id()).or_insert_with(|| said.clone());
                         if said.rank() > standing.rank() {
@@ -147,7 +149,7 @@ async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, Delivery
                     }
                     // A reason that somebody wrote in, or an old one: its document starts afresh when it is put back.
                     None if kind == Kind::Reason => {}
-                    None => unreadable.push(note.path),
+                    None => unreadable.push(archive.path_of(&note.note)),
                 }
             }
         }
@@ -202,19 +204,34 @@ enum Kind {
 }
 
 impl Kind {
-    fn list(self, inbox: &Inbox, since: Option<SystemTime>) -> Result<Vec<NoteFile>, DeliveryError> {
-        let (folder, ending) = match self {
-            Self::Receipt => (&inbox.done, receipt::ENDING),
-            Self::Reason => (&inbox.failed, reason::ENDING),
-        };
-        notes::list(folder, ending, since)
-            .map_err(|error| DeliveryError::Rebuild { folder: folder.clone(), why: error.to_string() })
+    fn folder(self, inbox: &Inbox) -> &Path {
+        match self {
+            Self::Receipt => &inbox.done,
+            Self::Reason => &inbox.failed,
+        }
     }
 
-    fn read(self, inbox: &Inbox, note: &NoteFile) -> Option<Said> {
+    /// `None` for a folder that is not there: no folder, no notes.
+    fn open(self, inbox: &Inbox) -> Result<Option<Archive>, DeliveryError> {
+        Archive::open(self.folder(inbox)).map_err(|error| self.unreadable(inbox, &error))
+    }
+
+    fn list(self, archive: &Archive, inbox: &Inbox, since: Option<SystemTime>) -> Result<Vec<NoteFile>, DeliveryError> {
+        let ending = match self {
+            Self::Receipt => receipt::ENDING,
+            Self::Reason => reason::ENDING,
+        };
+        archive.notes(ending, since).map_err(|error| self.unreadable(inbox, &error))
+    }
+
+    fn unreadable(self, inbox: &Inbox, error: &io::Error) -> DeliveryError {
+        DeliveryError::Rebuild { folder: self.folder(inbox).into(), why: error.to_string() }
+    }
+
+    fn read(self, archive: &Archive, inbox: &Inbox, note: &NoteFile) -> Option<Said> {
         match self {
-            Self::Receipt => note.receipt().map(|receipt| accepted(inbox, &note.document, receipt)),
-            Self::Reason => note.reason().map(|record| rejected(inbox, &note.document, record)),
+            Self::Receipt => archive.receipt(&note.note).map(|receipt| accepted(inbox, &note.document, receipt)),
+            Self::Reason => archive.record(&note.note).map(|record| rejected(inbox, &note.document, record)),
         }
     }
 }

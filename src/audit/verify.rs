@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    io,
     path::{Path, PathBuf},
 };
 
@@ -13,8 +12,10 @@ use uuid::Uuid;
 use crate::{
     config::{Config, Inbox},
     filing::{
-        self, reason,
-        receipt::{self, Receipt, Status},
+        self,
+        archive::{Archive, Contents},
+        reason,
+        receipt::{self, Status},
     },
     inbox::{Role, role, scan},
     ledger::{Delivery, Ledger, LedgerError, Query, Stage},
@@ -231,21 +232,21 @@ impl Audit<'_> {
 
     /// Every document in done has a receipt that is true of it, and of which the ledger knows.
     fn done(&mut self, inbox: &Inbox, history: std::time::Duration) {
-        let Some(contents) = self.contents(&inbox.done, receipt::ENDING) else { return };
+        let Some((archive, contents)) = self.contents(&inbox.done, receipt::ENDING) else { return };
         let forgotten = Timestamp::now().checked_sub(history).unwrap_or(Timestamp::MIN);
-        for (document, size) in &contents.documents {
+        for (document, size) in documents(&contents) {
             let note = filing::note_of(document, receipt::ENDING);
             let Some(written) = contents.notes.get(&note) else {
                 self.find(&inbox.done, document, "There is no receipt beside it: nothing says that it was accepted.");
                 continue;
             };
-            let read = effect::read(&inbox.done.join(note.as_path()));
-            let Some(receipt) = read.ok().and_then(|bytes| serde_json::from_slice::<Receipt>(&bytes).ok()) else {
+            let Some(receipt) = archive.receipt(&note) else {
                 self.find(&inbox.done, &note, "This receipt cannot be read.");
                 continue;
             };
             if receipt.status == Status::Duplicate {
-                let count = self.count(*written, inbox, document);
+                let written = Timestamp::try_from(*written).unwrap_or_default();
+                let count = self.count(written, inbox, document);
                 count.put_in += 1;
                 count.duplicates += 1;
             }
@@ -286,8 +287,8 @@ impl Audit<'_> {
 
     /// Every document in failed has its reason.
     fn failed(&mut self, inbox: &Inbox) {
-        let Some(contents) = self.contents(&inbox.failed, reason::ENDING) else { return };
-        for document in contents.documents.keys() {
+        let Some((_, contents)) = self.contents(&inbox.failed, reason::ENDING) else { return };
+        for (document, _) in documents(&contents) {
             if !contents.notes.contains_key(&filing::note_of(document, reason::ENDING)) {
                 let summary = "There is no reason beside it. Move it back into the patient's folder in the inbox to try it again.";
                 self.find(&inbox.failed, document, summary);
@@ -296,11 +297,14 @@ impl Audit<'_> {
     }
 
     /// Lists a folder. Notes without their documents, and what an interrupted copy left, are found here.
-    fn contents(&mut self, folder: &Path, ending: &'static str) -> Option<Contents> {
-        let contents = match contents(folder, ending) {
-            Ok(contents) => contents,
+    fn contents(&mut self, folder: &Path, ending: &'static str) -> Option<(Archive, Contents)> {
+        let opened = Archive::open(folder).and_then(|archive| {
             // Made at the first start.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            let Some(archive) = archive else { return Ok(None) };
+            archive.contents(ending).map(|contents| Some((archive, contents)))
+        });
+        let (archive, contents) = match opened {
+            Ok(opened) => opened?,
             Err(error) => {
                 let summary = format!("It cannot be read: {error}.");
                 self.report.findings.push(Finding { file: folder.into(), summary });
@@ -308,7 +312,8 @@ impl Audit<'_> {
             }
         };
         let noted = |document: &RelPath| filing::note_of(document, ending);
-        let claimed: BTreeSet<_> = contents.documents.keys().chain(&contents.folders).map(noted).collect();
+        let documents = documents(&contents).map(|(document, _)| document);
+        let claimed: BTreeSet<_> = documents.chain(&contents.others).map(noted).collect();
         for note in contents.notes.keys().filter(|note| !claimed.contains(*note)) {
             self.find(
                 folder,
@@ -317,45 +322,13 @@ impl Audit<'_> {
             );
         }
         for leftover in &contents.leftovers {
-            self.find(folder, leftover, "An interrupted copy left this behind; it can be deleted.");
+            self.find(folder, leftover, "An interrupted copy left this behind; it is removed when chartdrop starts.");
         }
-        Some(contents)
+        Some((archive, contents))
     }
 }
 
-/// What lies beneath a done or failed folder.
-#[derive(Default)]
-struct Contents {
-    /// With their sizes.
-    documents: BTreeMap<RelPath, u64>,
-    /// Receipts or reasons, and when they were written.
-    notes: BTreeMap<RelPath, Timestamp>,
-    /// One that was refused because it lies too deep has a note as well.
-    folders: BTreeSet<RelPath>,
-    leftovers: Vec<RelPath>,
-}
-
-fn contents(root: &Path, ending: &str) -> io::Result<Contents> {
-    let mut contents = Contents::default();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in effect::read_dir(&folder)? {
-            let entry = entry?;
-            let (path, metadata) = (entry.path(), effect::entry_metadata(&entry)?);
-            let Some(rel) = path.strip_prefix(root).ok().and_then(RelPath::new) else { continue };
-            let name = entry.file_name();
-            if metadata.is_dir() {
-                contents.folders.insert(rel);
-                folders.push(path);
-            } else if name.to_string_lossy().ends_with(ending) {
-                let written = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-                contents.notes.insert(rel, written.unwrap_or_default());
-            } else if filing::is_temporary(&name) {
-                contents.leftovers.push(rel);
-            } else if role(&name) == Role::Document {
-                contents.documents.insert(rel, metadata.len());
-            }
-        }
-    }
-    Ok(contents)
+/// The documents among the files, with their sizes.
+fn documents(contents: &Contents) -> impl Iterator<Item = (&RelPath, &u64)> {
+    contents.files.iter().filter(|(name, _)| role(name.file_name()) == Role::Document)
 }

@@ -6,8 +6,11 @@ use super::{COULD_NOT_WORK, DONE};
 use crate::{
     config::{Config, Inbox},
     filing,
-    inbox::Roster,
-    platform::filesystem,
+    inbox::{Roster, may_ask_for_others},
+    platform::{
+        dir::{self, Dir, Resolution},
+        filesystem,
+    },
     redox::{Client, Failure},
 };
 
@@ -17,7 +20,12 @@ const SKEW: i64 = 10;
 /// One line of the report.
 enum Line {
     Good(String),
-    Bad { summary: String, mend: String },
+    /// Works, and somebody should know.
+    Note(String),
+    Bad {
+        summary: String,
+        mend: String,
+    },
 }
 
 /// Prints the report. Gives back the exit code.
@@ -29,8 +37,17 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
         }
     };
     let mut lines = vec![Line::Good(format!("configuration: {}", path.display()))];
+    lines.push(match config.check_folders() {
+        Ok(()) => Line::Good("folders: inboxes, done, failed and the ledger are apart".into()),
+        Err(clash) => {
+            let mend = "Change the paths in the configuration, then check again; nothing was moved.".into();
+            Line::Bad { summary: format!("folders: {clash}"), mend }
+        }
+    });
+    lines.extend(resolution());
     for inbox in &config.inboxes {
         lines.extend(folders(inbox));
+        lines.extend(writers(inbox));
         lines.extend(roster(inbox));
     }
     lines.push(ledger(&config.ledger));
@@ -43,6 +60,7 @@ fn print(lines: &[Line]) -> u8 {
     for line in lines {
         match line {
             Line::Good(summary) => println!("ok    {summary}"),
+            Line::Note(summary) => println!("note  {summary}"),
             Line::Bad { summary, mend } => {
                 println!("FAIL  {summary}\n      {mend}");
                 code = COULD_NOT_WORK;
@@ -62,14 +80,60 @@ fn folders(inbox: &Inbox) -> Vec<Line> {
         let summary = format!("{}: {role} folder {}", inbox.name, folder.display());
         // `run` makes done and failed; an inbox that is missing may be a share that is not mounted.
         if role != "inbox" && !folder.exists() {
-            filing::create_root(folder).ok();
+            filing::create_root(folder, inbox).ok();
         }
         lines.push(match filing::probe(folder) {
             Ok(()) => Line::Good(format!("{summary}: a file can be written, renamed and removed")),
             Err(error) => Line::Bad { summary: format!("{summary}: {error}"), mend: mend(&error, role) },
         });
+        lines.extend(readers(inbox, role, folder));
     }
     lines
+}
+
+/// How folders are opened, where it is not the usual way.
+fn resolution() -> Option<Line> {
+    match dir::resolution() {
+        Ok(Resolution::Openat2) => None,
+        Ok(Resolution::Steps) => Some(Line::Note(
+            "openat2 is not to be had here (a kernel before 5.6, or RestrictSUIDSGID= or DynamicUser= in the unit): folders are opened one by one, which is as safe".into(),
+        )),
+        Err(error) => Some(Line::Bad {
+            summary: format!("folders cannot be opened: {error}"),
+            mend: "Look at what confines this process (SystemCallFilter= in the unit, containers).".into(),
+        }),
+    }
+}
+
+/// Whether the kernel tells who still writes to a file.
+fn writers(inbox: &Inbox) -> Option<Line> {
+    let why = match File::open(&inbox.path).and_then(|folder| filesystem::network_filesystem(&folder)) {
+        Ok(Some(share)) => format!("it is on a share ({share})"),
+        Ok(None) if may_ask_for_others() => return None,
+        Ok(None) => {
+            "this user may not ask about files of others; AmbientCapabilities=CAP_LEASE in the unit allows it".into()
+        }
+        // Said by the line on the folder itself.
+        Err(_) => return None,
+    };
+    Some(Line::Note(format!(
+        "{}: who still writes to a file cannot be seen, since {why}. Text files, which have no end that shows, wait incomplete_after ({} s)",
+        inbox.name,
+        inbox.incomplete_after.as_secs()
+    )))
+}
+
+/// Whether others on this machine may read what is filed.
+fn readers(inbox: &Inbox, role: &str, folder: &Path) -> Option<Line> {
+    let found = Dir::open(folder).and_then(|folder| folder.info()).ok()?;
+    (role != "inbox" && inbox.mode & 0o004 == 0 && found.mode & 0o005 != 0).then(|| {
+        Line::Note(format!(
+            "{}: everybody on this machine may look into the {role} folder (mode {:04o}); to keep it to its group: chmod 2750 {}",
+            inbox.name,
+            found.mode,
+            folder.display()
+        ))
+    })
 }
 
 fn mend(error: &io::Error, role: &str) -> String {

@@ -1,10 +1,6 @@
 //! `chartdrop run`: delivers what is dropped, until it is told to end.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +11,7 @@ use crate::{
     config::{Config, units},
     delivery::{Engine, Mode, Summary, forget_old},
     filing,
+    platform::dir::{self, Resolution},
     redox::Client,
     status::systemd,
 };
@@ -34,9 +31,23 @@ pub struct Args {
 }
 
 /// Runs until SIGTERM, SIGINT or, with `--once`, until everything is final. Gives back the exit code.
-pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
-    let config = Config::load(config)?;
-    make_folders(&config)?;
+pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
+    let config = Config::load(path)?;
+    config.check_folders().map_err(|clash| anyhow::anyhow!("{}: {clash}", path.display()))?;
+    if let Ok(Resolution::Steps) = dir::resolution() {
+        info!(
+            "openat2 is not to be had here (a kernel before 5.6, or RestrictSUIDSGID= or DynamicUser= in the unit): folders are opened one by one, which is as safe"
+        );
+    }
+    match make_folders(&config) {
+        Ok(()) => {}
+        // A share with an error, a disk that is full: over in a moment, or seen by whoever reads the log.
+        Err(failed) if !failed.needs_person() && !args.once => {
+            error!("chartdrop cannot start: {failed}");
+            return Ok(NOT_ALL);
+        }
+        Err(failed) => return Err(failed.into()),
+    }
     let client = Client::new(config.redox.clone())?;
     if config.status.listen.is_some() {
         tracing::warn!("status.listen is set, and this version has no web page yet: nothing listens there");
@@ -106,10 +117,11 @@ fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Done and failed are ours to make, unless the inbox beside them is missing too: then a share is not mounted.
-fn make_folders(config: &Config) -> anyhow::Result<()> {
+/// What an earlier run left behind is tidied up, and done and failed are made: they are ours to make, unless the inbox beside them is missing too: then a share is not mounted.
+fn make_folders(config: &Config) -> Result<(), filing::FilingError> {
     for inbox in config.inboxes.iter().filter(|inbox| inbox.path.is_dir()) {
-        filing::make(&inbox.done, &inbox.failed)?;
+        filing::tidy(inbox);
+        filing::make(inbox)?;
     }
     Ok(())
 }

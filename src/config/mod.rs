@@ -1,5 +1,6 @@
 //! The typed configuration: read once, checked once, and handed to the rooms as what they need.
 
+mod folders;
 mod raw;
 pub mod strict;
 #[cfg(test)]
@@ -59,6 +60,10 @@ pub struct Inbox {
     pub done: PathBuf,
     /// Where rejected documents go.
     pub failed: PathBuf,
+    /// The group of what is filed, of its notes and of their folders; `None`: that of the inbox folder.
+    pub group: Option<u32>,
+    /// The permission bits of what is filed and of its notes.
+    pub mode: u32,
     /// The destination's slug.
     pub slug: String,
     /// Environment and slug: part of every delivery's key.
@@ -232,6 +237,12 @@ impl Config {
         let folder = absolute.parent().unwrap_or(&absolute);
         let raw = strict::toml(bytes).map_err(|error| ConfigError::Parse { path: path.into(), error })?;
         raw::check(raw, folder).map_err(|what| ConfigError::Check { path: path.into(), what })
+    }
+
+    /// Compares the folders by what they are on this machine; [`Config::parse`] compares them only as they are written.
+    /// The error says which of them are inside each other. What cannot be told at the moment is not an error.
+    pub fn check_folders(&self) -> Result<(), String> {
+        folders::apart(self)
     }
 
     /// The inbox of that name.

@@ -49,6 +49,9 @@ struct RawInbox {
     path: PathBuf,
     done: Option<PathBuf>,
     failed: Option<PathBuf>,
+    group: Option<String>,
+    #[serde(default)]
+    mode: FileMode,
     destination: String,
     #[serde(default = "default_settle")]
     settle: Duration,
@@ -135,6 +138,26 @@ struct RawLedger {
 struct RawStatus {
     socket: PathBuf,
     listen: Option<SocketAddr>,
+}
+
+/// Permission bits of files, written as `chmod` takes them.
+struct FileMode(u32);
+
+impl Default for FileMode {
+    fn default() -> Self {
+        Self(0o640)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match u32::from_str_radix(&text, 8) {
+            // chartdrop itself must be able to read and write, and no document is a program.
+            Ok(mode) if text.len() <= 4 && mode & 0o600 == 0o600 && mode & !0o666 == 0 => Ok(Self(mode)),
+            _ => Err(refuse("permissions for files such as \"0640\" (group may read) or \"0660\" (group may write)")),
+        }
+    }
 }
 
 /// A regular expression that names the identifier.
@@ -313,7 +336,15 @@ fn inbox(
         let hint = hint.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         format!("inbox {name}: the document type {:?} is not in [document_types]{hint}", raw.document.kind)
     })?;
+    let group = match &raw.group {
+        None => None,
+        Some(group) => Some(crate::platform::group::number(group).ok_or_else(|| {
+            format!("inbox {name}: this machine knows no group {}: add it with groupadd, or leave the key out for the group of the inbox folder", shown(group))
+        })?),
+    };
     Ok(Inbox {
+        group,
+        mode: raw.mode.0,
         done: sibling(raw.done, "done"),
         failed: sibling(raw.failed, "failed"),
         destination: Destination(format!("{environment}/{slug}")),

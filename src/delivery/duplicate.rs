@@ -17,8 +17,8 @@ use super::{
 use crate::{
     config::Inbox,
     filing::{
-        self, FilingError, Note,
-        receipt::{self, Receipt, Status},
+        self, End, Fate, FilingError, Note,
+        receipt::{Receipt, Status},
     },
     ledger::{Accepted, Delivery, PendingDuplicate, Stage},
     model::{document::Sha256, path::InboxPath},
@@ -43,8 +43,8 @@ impl Engine {
             // Another one's move is not over: `finish_filing` comes back to it.
             Some(_) => return Ok(wait(self.file_again(), Waiting::Filing)),
             None => {
-                let (done, path, found) = (item.inbox.done.clone(), from.path.clone(), found.clone());
-                match blocking(move || filing::plan(&done, &path, &found, receipt::ENDING)).await? {
+                let (inbox, path, found) = (item.inbox.clone(), from.path.clone(), found.clone());
+                match blocking(move || filing::plan(&inbox, End::Done, &path, &found)).await? {
                     Ok(to) => to,
                     Err(error) => return Ok(self.not_filed(item, &error)),
                 }
@@ -53,9 +53,15 @@ impl Engine {
         info!(delivery = %row.id(), "a duplicate of an accepted document is filed and not sent");
         let pending = PendingDuplicate { from, to: to.clone(), files: Some(files), file_sha256: file };
         let row = self.remember(row, Some(pending)).await?;
-        let (inbox, done) = (item.inbox.path.clone(), item.inbox.done.clone());
-        match blocking(move || filing::file(&inbox, &done, &to, &found, &note)).await? {
-            Ok(()) => {
+        let inbox = item.inbox.clone();
+        match blocking(move || filing::file(&inbox, End::Done, &to, &found, &note)).await? {
+            // It would be looked at again at once, found to be a duplicate, and so on.
+            Ok(filed) if filed.document == Fate::Changed => {
+                self.remember(row, None).await?;
+                let error = io::Error::other("a document that was accepted before does not stay as it is");
+                Ok(self.not_filed(item, &FilingError::Move { folder: item.inbox.done.clone(), error }))
+            }
+            Ok(_) => {
                 self.filed(item);
                 self.remember(row, None).await?;
                 Ok(Outcome::Accepted)
@@ -109,9 +115,9 @@ pub(super) fn finish(
     }
     if effect::lies_at(&inbox.path.join(from.as_path())).map_err(unreadable)? {
         // Another document of its name has come; that one's sidecar is not ours to move.
-        filing::write_note(done, &pending.to, &note)?;
+        filing::write_note(inbox, End::Done, &pending.to, &note)?;
     } else {
-        filing::file(&inbox.path, done, &pending.to, &recorded(from, pending.files.as_ref()), &note)?;
+        filing::file(inbox, End::Done, &pending.to, &recorded(inbox, from, pending.files.as_ref()), &note)?;
     }
     Ok(true)
 }

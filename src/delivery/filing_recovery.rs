@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     config::Inbox,
-    filing::{self, FilingError, Found},
+    filing::{self, End, FilingError, Found},
     ledger::{Delivery, Files, Query, Stage},
-    model::path::RelPath,
+    model::{file_state::FileState, path::RelPath},
     platform::effect,
 };
 
@@ -83,12 +83,13 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         return duplicate::finish(inbox, row, accepted, pending);
     }
     let (Some(note), Some(filing)) = (perform::note(row, false), row.filing()) else { return Ok(false) };
-    let folder = match row.stage {
-        Stage::Accepted(_) => &inbox.done,
-        _ => &inbox.failed,
+    let end = match row.stage {
+        Stage::Accepted(_) => End::Done,
+        Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => End::Failed,
     };
+    let folder = end.folder(inbox);
     let place = &row.place.path;
-    let unreadable = |error| FilingError::Move { folder: folder.clone(), error };
+    let unreadable = |error| FilingError::Move { folder: folder.into(), error };
     let lies_at = |folder: &Path, path: &RelPath| match row.document {
         Some(_) => filing::lies_at(folder, path, row.file_sha256()).map_err(unreadable),
         // A refused file was never hashed: its place is all there is to go by.
@@ -105,11 +106,14 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
     match arrived {
         // Another document of its name may have come meanwhile; that one's sidecar is not ours to move.
         Some(to) if effect::lies_at(&inbox.path.join(place.as_path())).map_err(unreadable)? => {
-            filing::write_note(folder, to, &note)?;
+            filing::write_note(inbox, end, to, &note)?;
         }
         // The document is gone from the inbox, so this moves the very sidecar that was recorded with it, if it was left
         // behind, and writes the note.
-        Some(to) => filing::file(&inbox.path, folder, to, &recorded(place, row.files.as_ref()), &note)?,
+        Some(to) => {
+            let found = recorded(inbox, place, row.files.as_ref());
+            filing::file(inbox, end, to, &found, &note)?;
+        }
         // Not while its whole folder is missing: a share that is not mounted looks like that.
         None if !has_patient_folder(inbox, place).map_err(unreadable)?
             && age(row.updated, Timestamp::now()) < LONG_GONE =>
@@ -121,27 +125,24 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
             {}
         // Taken away by somebody. The note says what became of it, where the document would lie.
         None => {
-            let to = filing::plan(folder, place, &recorded(place, None), note.ending())?;
-            filing::write_note(folder, &to, &note)?;
+            let nothing = Found { document: place.clone(), state: None, device: None, sidecar: None };
+            filing::write_note(inbox, end, &filing::plan(inbox, end, place, &nothing)?, &note)?;
         }
     }
     Ok(true)
 }
 
-/// The files that a row recorded. A row of version 1 did not: then no sidecar is moved, since the one that is there now may
-/// be another document's.
-pub(super) fn recorded(document: &RelPath, files: Option<&Files>) -> Found {
-    let sidecar = files.and_then(|files| files.sidecar.as_ref());
-    let path = sidecar.map(|sidecar| document.with_file_name(sidecar.name.file_name()));
-    let id = |state: crate::model::file_state::FileState| (state.dev, state.ino, state.size, state.mtime);
-    let sidecar_id = sidecar.map(|sidecar| id(sidecar.state));
-    Found {
-        document: document.clone(),
-        id: files.map(|files| id(files.document)),
-        device: None,
-        sidecar: path,
-        sidecar_id,
-    }
+/// The files that a row recorded, less the document: its bytes were found where it was moved to. A row of version 1 names no
+/// sidecar: then none is moved, since the one that is there now may be another document's.
+pub(super) fn recorded(inbox: &Inbox, document: &RelPath, files: Option<&Files>) -> Found {
+    let sidecar = files.and_then(|files| files.sidecar.as_ref()).map(|sidecar| {
+        let path = document.with_file_name(sidecar.name.file_name());
+        let now = effect::symlink_metadata(&inbox.path.join(path.as_path())).map(|found| FileState::of(&found)).ok();
+        // After a restart of the machine the same disk may have another number.
+        let is_same = |now: &FileState| now.ino == sidecar.state.ino && now.same_on_share(&sidecar.state);
+        (path, Some(now.filter(is_same).unwrap_or(sidecar.state)))
+    });
+    Found { document: document.clone(), state: None, device: None, sidecar }
 }
 
 /// Whether the patient's folder is there, or the inbox for a document that lies beside the folders.

@@ -148,19 +148,20 @@ fn found(folder: &std::path::Path, to: &RelPath) -> Result<Found, OperatorError>
             ));
         }
     };
-    Ok(Found { document: to.clone(), id: None, device: None, sidecar, sidecar_id: None })
+    let sidecar = sidecar.map(|sidecar| (sidecar, None));
+    Ok(Found { document: to.clone(), state: None, device: None, sidecar })
 }
 
 /// From failed back into the inbox, with its sidecar; the note goes, since what it says is over.
 fn put_back(config: &Config, row: &Delivery) -> Result<(), OperatorError> {
     let (inbox, to) = filed(config, row)?;
     let found = found(&inbox.failed, to)?;
-    Ok(filing::put_back(&inbox.failed, &inbox.path, &row.place.path, &found)?)
+    Ok(filing::put_back(inbox, &row.place.path, &found)?)
 }
 
 /// A copy from done back into the inbox, with its sidecar. The receipt and the filed document stay.
 fn copy_back(config: &Config, row: &Delivery) -> Result<(), OperatorError> {
     let (inbox, to) = filed(config, row)?;
     let found = found(&inbox.done, to)?;
-    Ok(filing::copy_back(&inbox.done, &inbox.path, &row.place.path, &found)?)
+    Ok(filing::copy_back(inbox, &row.place.path, &found)?)
 }

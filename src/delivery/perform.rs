@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     filing::{
-        self, FilingError, Found, Note, reason,
+        self, End, FilingError, Found, Note, reason,
         receipt::{Receipt, Status},
     },
     ledger::{Delivery, Stage},
@@ -109,7 +109,7 @@ impl Engine {
         match self.client.create(&item.inbox.slug, bundle, embedded, is_resend, is_unchanged).await {
             Ok(answer) => {
                 self.on_response(row, item);
-                let to = self.free_place(row, &item.inbox.done, item).await?;
+                let to = self.free_place(row, item).await?;
                 Ok(at_once(Event::Accepted { answer, to }))
             }
             Err(failure) => Ok(self.on_failure(failure, row, began, item)),
@@ -119,7 +119,7 @@ impl Engine {
     async fn search(&self, row: &Delivery, item: &Item<'_>) -> Result<Performed, DeliveryError> {
         let began = Instant::now();
         let event = match self.client.search(&item.inbox.slug, row.id()).await {
-            Ok(true) => Event::Found { to: self.free_place(row, &item.inbox.done, item).await? },
+            Ok(true) => Event::Found { to: self.free_place(row, item).await? },
             Ok(false) => Event::NotFound,
             Err(Failure::Rejected { .. } | Failure::TooLarge) => Event::SearchRefused,
             Err(failure @ (Failure::Throttled { .. } | Failure::Stop { .. } | Failure::Unreachable { .. })) => {
@@ -211,26 +211,15 @@ impl Engine {
     }
 
     /// A free place for an accepted document; `None` if that cannot be told now.
-    async fn free_place(
-        &self,
-        row: &Delivery,
-        folder: &std::path::Path,
-        item: &Item<'_>,
-    ) -> Result<Option<InboxPath>, DeliveryError> {
-        let (folder, path, found) = (folder.to_path_buf(), row.place.path.clone(), found_of(row, item));
-        let planned = blocking(move || filing::plan(&folder, &path, &found, crate::filing::receipt::ENDING)).await?;
+    async fn free_place(&self, row: &Delivery, item: &Item<'_>) -> Result<Option<InboxPath>, DeliveryError> {
+        let (inbox, path, found) = (item.inbox.clone(), row.place.path.clone(), found_of(row, item));
+        let planned = blocking(move || filing::plan(&inbox, End::Done, &path, &found)).await?;
         Ok(planned.ok().map(|path| InboxPath { inbox: item.inbox.name.clone(), path }))
     }
 
     async fn plan_filing(&self, row: &Delivery, item: &Item<'_>) -> Result<Performed, DeliveryError> {
-        let (folder, ending) = match row.stage {
-            Stage::Accepted(_) => (item.inbox.done.clone(), filing::receipt::ENDING),
-            Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => {
-                (item.inbox.failed.clone(), reason::ENDING)
-            }
-        };
-        let (path, found) = (row.place.path.clone(), found_of(row, item));
-        match blocking(move || filing::plan(&folder, &path, &found, ending)).await? {
+        let (inbox, path, found, end) = (item.inbox.clone(), row.place.path.clone(), found_of(row, item), end(row));
+        match blocking(move || filing::plan(&inbox, end, &path, &found)).await? {
             Ok(path) => {
                 let to = InboxPath { inbox: item.inbox.name.clone(), path };
                 Ok(at_once(Event::FilingPlanned { to }))
@@ -244,15 +233,9 @@ impl Engine {
         let Some(note) = note(row, item.sidecar_stays(row)) else {
             return Err(DeliveryError::Broken("a final delivery without its note"));
         };
-        let folder = match row.stage {
-            Stage::Accepted(_) => item.inbox.done.clone(),
-            Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => {
-                item.inbox.failed.clone()
-            }
-        };
-        let (inbox, found) = (item.inbox.path.clone(), found_of(row, item));
-        match blocking(move || filing::file(&inbox, &folder, &to.path, &found, &note)).await? {
-            Ok(()) => {
+        let (inbox, found, end) = (item.inbox.clone(), found_of(row, item), end(row));
+        match blocking(move || filing::file(&inbox, end, &to.path, &found, &note)).await? {
+            Ok(_) => {
                 self.filed(item);
                 Ok(at_once(Event::Filed))
             }
@@ -297,13 +280,18 @@ pub(super) fn found_of(row: &Delivery, item: &Item<'_>) -> Found {
     let document = item.candidate.path.clone();
     let recorded = row.files.as_ref().and_then(|files| files.sidecar.as_ref());
     let sidecar = recorded.map(|sidecar| (document.with_file_name(sidecar.name.file_name()), sidecar.state));
-    let id = |state: crate::model::file_state::FileState| (state.dev, state.ino, state.size, state.mtime);
     Found {
         document,
-        id: Some(id(item.candidate.stamp())),
+        state: Some(item.candidate.stamp()),
         device: Some(item.candidate.device),
-        sidecar: sidecar.as_ref().map(|(path, _)| path.clone()),
-        sidecar_id: sidecar.map(|(_, state)| id(state)),
+        sidecar: sidecar.map(|(path, state)| (path, Some(state))),
+    }
+}
+
+fn end(row: &Delivery) -> End {
+    match row.stage {
+        Stage::Accepted(_) => End::Done,
+        Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => End::Failed,
     }
 }
 

@@ -379,7 +379,7 @@ impl InboxLoop {
             Ok(_) if !was => {
                 info!(%inbox, "the inbox can be read again");
                 // They were not made at the start if the inbox was missing then.
-                if let Err(error) = filing::make(&self.inbox.done, &self.inbox.failed) {
+                if let Err(error) = filing::make(&self.inbox) {
                     error!(%inbox, "{error}");
                 }
             }

@@ -1,261 +1,549 @@
 //! Moves a file without ever replacing another, and without ever having it in neither place.
 
 use std::{
-    ffi::OsStr,
-    fs::{File, Metadata},
+    ffi::{OsStr, OsString},
+    fs::File,
     io,
-    os::unix::fs::MetadataExt,
-    path::Path,
+    os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-use rustix::io::Errno;
+use rustix::fs::{Timespec, Timestamps};
 
-use crate::platform::effect;
+use super::names::numbered;
+use crate::{
+    model::file_state::FileState,
+    platform::{
+        dir::{Access, Dir, Info, Kind, Spot, absent, cannot_rename, is_another_filesystem},
+        durable::{self, TEMPORARY},
+        effect,
+    },
+};
 
-/// Which file a name led to, and in which state: device, inode, size, and modification time in nanoseconds.
-///
-/// A file that was written to since is not the document that was sent: it stays, and is looked at on its own.
-pub type FileId = (u64, u64, u64, i128);
+/// So many files are put back under one name, and then that is an error.
+const MOST_PUT_BACK: u32 = 1000;
 
-/// The file a name leads to now, not followed if it is a link.
-pub fn id_of(path: &Path) -> io::Result<FileId> {
-    Ok(id(&effect::symlink_metadata(path)?))
-}
+/// How the name of an original begins whose copy is durable and that is about to be removed; its own name follows.
+/// Not removed at the next start like other temporary files: see `filing/leftovers.rs`.
+const LEAVING: &str = ".chartdrop-leaving-";
 
-fn id(metadata: &Metadata) -> FileId {
-    let mtime = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    (metadata.dev(), metadata.ino(), metadata.size(), mtime)
+/// What became of a file that was to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is at its new place, now or since an earlier try.
+    Moved,
+    /// Nothing has its name any more.
+    Gone,
+    /// Its name leads to another file, or to another state of it. That one stays.
+    Changed,
 }
 
 /// Moves `from` to `to` and makes that durable. `AlreadyExists` when `to` is taken; `from` then stays.
+pub fn take(from: &Spot, to: &Spot, expected: Option<&FileState>, access: &Access) -> io::Result<Fate> {
+    let Some(found) = from.stat()? else { return arrived(to, expected, access) };
+    if let Some(expected) = expected
+        && !is_expected(expected, &found.state, from)?
+    {
+        return Ok(Fate::Changed);
+    }
+    match found.kind {
+        Kind::File => take_file(from, to, expected, access),
+        Kind::Link | Kind::Folder | Kind::Other => take_other(from, to, &found),
+    }
+}
+
+/// Whether a file is the one that was identified, in the state in which it was sent.
 ///
-/// `NotFound` when `from` does not lead to `expected` (any more): what lies there now is somebody's new file.
-pub fn rename(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()> {
-    let is_expected = |path: &Path| expected.map_or(Ok(true), |id| id_of(path).map(|found| found == id));
-    if !is_expected(from)? {
-        return Err(io::ErrorKind::NotFound.into());
+/// On shares inode numbers are not kept, and a share that was mounted again has another device.
+fn is_expected(expected: &FileState, found: &FileState, spot: &Spot) -> io::Result<bool> {
+    if expected.same_content_state(found) {
+        return Ok(true);
     }
-    match effect::rename(from, to) {
-        Ok(()) => {
-            if !is_expected(to)? {
-                // Replaced between the look and the move: put the new file back; it is looked at on its own.
-                effect::rename(to, from)?;
-                return Err(io::ErrorKind::NotFound.into());
-            }
+    Ok(expected.same_on_share(found) && (expected.dev != found.dev || spot.folder().network_filesystem()?.is_some()))
+}
+
+/// Nothing has the name: whether an earlier try has moved it.
+pub fn arrived(to: &Spot, expected: Option<&FileState>, access: &Access) -> io::Result<Fate> {
+    let (Some(expected), Some(there)) = (expected, to.stat()?) else { return Ok(Fate::Gone) };
+    if there.kind != Kind::File || !expected.same_size_and_mtime(&there.state) {
+        return Ok(Fate::Gone);
+    }
+    access.apply(&to.open()?, access.mode)?;
+    Ok(Fate::Moved)
+}
+
+fn take_file(from: &Spot, to: &Spot, expected: Option<&FileState>, access: &Access) -> io::Result<Fate> {
+    // Held open: whatever happens to the name, this is the file that was looked at.
+    let Some(file) = absent(from.open())? else { return Ok(Fate::Gone) };
+    let original = Info::of_file(&file)?;
+    if let Some(expected) = expected
+        && !is_expected(expected, &original.state, from)?
+    {
+        return Ok(Fate::Changed);
+    }
+    let moving = Moving { from, to, file: &file, original: original.state, access };
+    if original.names > 1 {
+        // Of a try that was ended before the first name went.
+        if to.stat()?.is_some_and(|there| there.state.is_same_file(&original.state)) {
+            return moving.let_original_go();
         }
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::XDEV) => return copy(from, to, expected),
-            // Network filesystems without RENAME_NOREPLACE: a hard link does not replace either.
-            Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match effect::hard_link(from, to) {
-                Ok(()) => {
-                    if !is_expected(to)? {
-                        effect::remove_file(to)?;
-                        return Err(io::ErrorKind::NotFound.into());
-                    }
-                    remove(from, id_of(to)?)?;
-                }
-                // Of a try that was ended before the first name went.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && id_of(from)? == id_of(to)? => {
-                    effect::remove_file(from)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-                Err(_) => return copy(from, to, expected),
-            },
-            _ => return Err(error),
-        },
+        tracing::warn!(
+            "a document has another name elsewhere (a hard link): it is copied into the archive, so that nobody changes the archive through that name"
+        );
+        return moving.copy();
     }
-    sync_folder_of(to)?;
-    sync_folder_of(from)
-}
-
-/// Across filesystems: the copy is whole and durable under its final name before the original goes. That takes a while,
-/// in which somebody may put another file there: that one stays.
-fn copy(from: &Path, to: &Path, expected: Option<FileId>) -> io::Result<()> {
-    let metadata = effect::symlink_metadata(from)?;
-    let original = id(&metadata);
-    if expected.is_some_and(|expected| expected != original) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    if metadata.file_type().is_symlink() {
-        effect::symlink(&effect::read_link(from)?, to)?;
-    } else if metadata.is_file() {
-        let mut source = effect::open(from)?;
-        create_whole(to, |target| {
-            effect::copy(&mut source, target)?;
-            match id(&effect::file_metadata(&source)?) == original {
-                true => Ok(()),
-                // Replaced before it was opened, or written to since.
-                false => Err(io::ErrorKind::NotFound.into()),
-            }
-        })?;
-    } else {
-        return Err(io::Error::other("only plain files can be moved to another filesystem"));
-    }
-    sync_folder_of(to)?;
-    remove(from, original)?;
-    sync_folder_of(from)
-}
-
-/// Removes the file that was moved, unless its name leads to another by now.
-fn remove(path: &Path, moved: FileId) -> io::Result<()> {
-    match id_of(path) {
-        Ok(found) if found == moved => effect::remove_file(path),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+    match from.rename_to(to) {
+        Ok(()) if moving.is_original(to)? => {
+            access.apply(&file, access.mode)?;
+            moving.sync()?;
+            Ok(Fate::Moved)
+        }
+        // Replaced between the look and the move: the new file is looked at on its own.
+        Ok(()) => {
+            put_back(to, from)?;
+            moving.sync()?;
+            Ok(Fate::Changed)
+        }
+        Err(error) if is_another_filesystem(&error) => moving.copy(),
+        Err(error) if cannot_rename(&error) => moving.link(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Fate::Gone),
         Err(error) => Err(error),
     }
 }
 
-/// How the name of a file that is not whole yet begins.
-const TEMPORARY: &str = ".chartdrop-";
+/// A file on its way, held open.
+struct Moving<'a> {
+    from: &'a Spot,
+    to: &'a Spot,
+    file: &'a File,
+    original: FileState,
+    access: &'a Access,
+}
+
+impl Moving<'_> {
+    fn sync(&self) -> io::Result<()> {
+        self.to.folder().sync()?;
+        self.from.folder().sync()
+    }
+
+    /// Whether a name leads to the file that is held open. Its change time may have moved with its name; where its numbers
+    /// have moved as well (shares, overlays), its bytes decide.
+    fn is_original(&self, spot: &Spot) -> io::Result<bool> {
+        let Some(found) = spot.stat()? else { return Ok(false) };
+        if found.kind != Kind::File || !self.original.same_size_and_mtime(&found.state) {
+            return Ok(false);
+        }
+        if self.original.is_same_file(&found.state) {
+            return Ok(true);
+        }
+        match absent(spot.open())? {
+            Some(other) => same_bytes(self.file, &other),
+            None => Ok(false),
+        }
+    }
+
+    /// Without `RENAME_NOREPLACE`: a hard link does not replace either. Tried under a temporary name first, for on some
+    /// filesystems a link is a file of its own (sshfs, mergerfs, unionfs-fuse), and then only a copy can be told apart from
+    /// somebody else's file.
+    fn link(&self) -> io::Result<Fate> {
+        let trial = durable::temporary(self.to);
+        // The link moves the change time, and what a share remembers of it comes late.
+        let copy = || self.copy_while(FileState::same_size_and_mtime);
+        if self.from.link_to(&trial).is_err() {
+            return copy();
+        }
+        let linked = trial.stat().map(|found| found.is_some_and(|found| found.state.is_same_file(&self.original)));
+        let result = match linked {
+            Ok(true) => trial.link_to(self.to).map(|()| true),
+            Ok(false) => Ok(false),
+            Err(error) => Err(error),
+        };
+        trial.unlink()?;
+        match result? {
+            true => {
+                self.access.apply(self.file, self.access.mode)?;
+                self.let_original_go()
+            }
+            false => copy(),
+        }
+    }
+
+    /// The copy is whole and durable under its final name before the original goes.
+    fn copy(&self) -> io::Result<Fate> {
+        self.copy_while(FileState::same_on_share)
+    }
+
+    /// The same; `is_same` says whether two looks, before and after, saw the same bytes.
+    fn copy_while(&self, is_same: fn(&FileState, &FileState) -> bool) -> io::Result<Fate> {
+        let before = Info::of_file(self.file)?.state;
+        if !before.same_after_rename(&self.original) {
+            return Ok(Fate::Changed);
+        }
+        let copied = durable::create(self.to, self.access, |target| {
+            copy_bytes(self.file, target)?;
+            let Some(named) = self.from.stat()? else { return Err(io::ErrorKind::NotFound.into()) };
+            let after = Info::of_file(self.file)?.state;
+            // Written to, or replaced, while it was copied.
+            if !is_same(&after, &before) || !is_same(&named.state, &after) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            effect::set_times(target, &times(&self.original))
+        });
+        match copied {
+            Ok(()) => self.let_original_go(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(if self.from.stat()?.is_some() { Fate::Changed } else { Fate::Gone })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the original. Between a look at a name and its removal another file may take the name, and would be lost:
+    /// so it gets a name that nobody else uses, is looked at there, and goes back when it is another.
+    fn let_original_go(&self) -> io::Result<Fate> {
+        self.to.folder().sync()?;
+        let leaving = self.from.beside(&leaving_name(self.from.name()));
+        if absent(self.from.rename_over(&leaving))?.is_some() {
+            if self.is_original(&leaving)? {
+                // What cannot be removed now is removed at the next start.
+                leaving.unlink().ok();
+            } else {
+                put_back(&leaving, self.from)?;
+            }
+            self.from.folder().sync()?;
+        }
+        Ok(Fate::Moved)
+    }
+}
+
+/// A link, a pipe or a folder that is too deep: its name moves, and nothing is read or followed.
+fn take_other(from: &Spot, to: &Spot, found: &Info) -> io::Result<Fate> {
+    match from.rename_to(to) {
+        Ok(()) => {
+            if to.stat()?.is_none_or(|there| there.kind != found.kind || there.state.size != found.state.size) {
+                put_back(to, from)?;
+                return Ok(Fate::Changed);
+            }
+        }
+        Err(error) if found.kind == Kind::Link && (is_another_filesystem(&error) || cannot_rename(&error)) => {
+            to.make_link(&from.read_link()?)?;
+            to.folder().sync()?;
+            from.unlink()?;
+        }
+        Err(error) if found.kind == Kind::Other && is_another_filesystem(&error) => {
+            return Err(io::Error::other("only plain files can be moved to another filesystem"));
+        }
+        Err(error) if cannot_rename(&error) => match to.stat()? {
+            Some(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            None => from.rename_over(to)?,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fate::Gone),
+        Err(error) => return Err(error),
+    }
+    to.folder().sync()?;
+    from.folder().sync()?;
+    Ok(Fate::Moved)
+}
+
+/// Gives a file its own name again, or `name (2).ext` when that is taken by now. Never replaces.
+pub fn put_back(from: &Spot, to: &Spot) -> io::Result<()> {
+    for n in 1..=MOST_PUT_BACK {
+        let free = to.beside(&numbered(to.name(), n));
+        match rename_or_link(from, &free) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Taken away by its owner meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => return result,
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Renames without replacing, where the filesystem can in any way.
+pub fn rename_or_link(from: &Spot, to: &Spot) -> io::Result<()> {
+    match from.rename_to(to) {
+        Err(error) if cannot_rename(&error) => match from.link_to(to) {
+            Ok(()) => from.unlink(),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(_) => match to.stat()? {
+                Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                None => from.rename_over(to),
+            },
+        },
+        result => result,
+    }
+}
+
+/// The name of an original that is about to be removed. One that is too long for its own name in it loses its end.
+fn leaving_name(name: &OsStr) -> OsString {
+    let mark = uuid::Uuid::new_v4().simple().to_string();
+    let start = format!("{LEAVING}{}-", &mark[..8]);
+    let rest = &name.as_bytes()[..name.len().min(super::names::NAME_MAX - start.len())];
+    OsString::from_vec([start.as_bytes(), rest].concat())
+}
+
+/// The name that an original had which was about to be removed.
+pub fn name_of_leaving(name: &OsStr) -> Option<OsString> {
+    let rest = name.as_bytes().strip_prefix(LEAVING.as_bytes())?;
+    let own = rest.get(9..).filter(|own| !own.is_empty())?;
+    Some(OsString::from_vec(own.to_vec()))
+}
 
 /// Whether a file of this name is one that was never finished.
 pub fn is_temporary(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
-/// Writes a new file that appears under its name only when it is whole and durable. `AlreadyExists` when that is taken.
-pub fn create_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let temporary = folder.join(format!("{TEMPORARY}{}.tmp", uuid::Uuid::new_v4().simple()));
-    let result = (|| {
-        let mut file = effect::open_with(File::options().write(true).create_new(true), &temporary)?;
-        write(&mut file)?;
-        effect::sync(&file)?;
-        let Err(error) = effect::rename(&temporary, path) else { return Ok(()) };
-        match Errno::from_io_error(&error) {
-            Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                if effect::hard_link(&temporary, path).is_err() {
-                    // Neither flag nor links: the last way is a look before the move.
-                    if effect::lies_at(path)? {
-                        return Err(io::ErrorKind::AlreadyExists.into());
-                    }
-                    return effect::rename_over(&temporary, path);
-                }
-                effect::remove_file(&temporary)
+/// By position: the file is held open by more than one, and has one cursor.
+fn copy_bytes(from: &File, to: &mut File) -> io::Result<()> {
+    let (mut buffer, mut at) = (vec![0; 128 * 1024], 0);
+    loop {
+        match effect::read_at(from, &mut buffer, at)? {
+            0 => return Ok(()),
+            n => {
+                effect::write_all(to, &buffer[..n])?;
+                at += n as u64;
             }
-            _ => Err(error),
         }
-    })();
-    if result.is_err() {
-        // Best effort: a temporary name is litter to every reader.
-        effect::remove_file(&temporary).ok();
     }
-    result?;
-    sync_folder_of(path)
 }
 
-/// Makes the folder of `path`, beneath `root`. What is put into a folder is lost with the folder's name, so each one up to
-/// `root` is durable in the one above: also one that stands, for it may have been made just before the power fails.
-/// The root itself is never made: one that is not there is a share that is not mounted.
-pub fn create_folder_of(root: &Path, path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    effect::metadata(root)?;
-    effect::create_dir_all(folder).map_err(|error| match error.kind() {
-        // A file is in the way. For a document it would mean that another took its place, to be answered with a new name.
-        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
-        _ => error,
-    })?;
-    folder.ancestors().take_while(|folder| *folder != root).try_for_each(sync_folder_of)
-}
-
-/// Makes a done or failed folder that is not there.
-pub fn create_root(root: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    for folder in root.ancestors() {
-        if effect::lies_at(folder)? {
-            break;
+/// Whether two open files hold the same bytes.
+pub fn same_bytes(a: &File, b: &File) -> io::Result<bool> {
+    let (mut left, mut right, mut at) = (vec![0; 128 * 1024], vec![0; 128 * 1024], 0);
+    loop {
+        let n = effect::read_at(a, &mut left, at)?;
+        let mut read = 0;
+        while read < n {
+            match effect::read_at(b, &mut right[read..n], at + read as u64)? {
+                0 => return Ok(false),
+                more => read += more,
+            }
         }
-        missing.push(folder);
+        if n == 0 {
+            return Ok(effect::read_at(b, &mut right[..1], at)? == 0);
+        }
+        if left[..n] != right[..n] {
+            return Ok(false);
+        }
+        at += n as u64;
     }
-    effect::create_dir_all(root)?;
-    missing.into_iter().try_for_each(sync_folder_of)
 }
 
-/// A rename is durable once its folder is.
-pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => match effect::open(folder).and_then(|folder| effect::sync(&folder)) {
-            // Some network filesystems cannot sync a folder; there the server decides.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            result => result,
-        },
-        None => Ok(()),
+fn times(state: &FileState) -> Timestamps {
+    const SECOND: i128 = 1_000_000_000;
+    let time = Timespec {
+        tv_sec: state.mtime.div_euclid(SECOND).try_into().unwrap_or_default(),
+        tv_nsec: state.mtime.rem_euclid(SECOND).try_into().unwrap_or_default(),
+    };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Makes the folder `rel` beneath `root`. A link in the way is never followed: it gets another name.
+pub fn make_folder(root: &Dir, rel: &std::path::Path, access: &Access) -> io::Result<Dir> {
+    match root.make(rel, access) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            move_links_aside(root, rel)?;
+            root.make(rel, access)
+        }
+        result => result,
     }
+}
+
+fn move_links_aside(root: &Dir, rel: &std::path::Path) -> io::Result<()> {
+    let mut folder = root.clone();
+    for name in rel.iter() {
+        let spot = folder.name(name);
+        match spot.stat()?.map(|found| found.kind) {
+            Some(Kind::Folder) => folder = folder.sub(name.as_ref())?,
+            Some(Kind::Link) => {
+                let aside = [name.as_bytes(), b".link"].concat();
+                return put_back(&spot, &spot.beside(OsStr::from_bytes(&aside)));
+            }
+            Some(Kind::File | Kind::Other) | None => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::{fs, io::Write, path::Path};
 
     use super::*;
 
-    #[test]
-    fn a_move_never_replaces() {
+    const ACCESS: Access = Access { group: None, mode: 0o640 };
+
+    struct Room {
+        dir: tempfile::TempDir,
+        from: Spot,
+        to: Spot,
+    }
+
+    /// `from` holds a document; `to` is free.
+    fn room() -> Room {
         let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "new").unwrap();
-        fs::write(&to, "old").unwrap();
-        assert_eq!(rename(&from, &to, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!((fs::read(&from).unwrap(), fs::read(&to).unwrap()), (b"new".to_vec(), b"old".to_vec()));
-        let made = create_whole(&to, |file| file.write_all(b"newer"));
-        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");
+        fs::write(dir.path().join("from"), "ours").unwrap();
+        let folder = Dir::open(dir.path()).unwrap();
+        Room { dir, from: folder.name(OsStr::new("from")), to: folder.name(OsStr::new("to")) }
+    }
+
+    impl Room {
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn read(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.path(name)).ok()
+        }
+
+        fn state(&self) -> FileState {
+            self.from.stat().unwrap().unwrap().state
+        }
+
+        fn names(&self) -> Vec<OsString> {
+            let mut names: Vec<_> = self.from.folder().entries().unwrap().into_iter().map(|(name, _)| name).collect();
+            names.sort();
+            names
+        }
+
+        fn replace(&self, bytes: &str) {
+            fs::write(self.path("other"), bytes).unwrap();
+            fs::rename(self.path("other"), self.path("from")).unwrap();
+        }
     }
 
     #[test]
-    fn a_file_where_a_folder_should_be_is_not_taken_for_a_document_of_that_name() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("1001"), "in the way").unwrap();
-        let made = create_folder_of(dir.path(), &dir.path().join("1001/scan.pdf"));
-        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    fn a_move_never_replaces() {
+        let room = room();
+        fs::write(room.path("to"), "old").unwrap();
+        let moved = take(&room.from, &room.to, None, &ACCESS);
+        assert_eq!(moved.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((room.read("from"), room.read("to")), (Some("ours".into()), Some("old".into())));
+        let made = durable::create(&room.to, &ACCESS, |file| file.write_all(b"newer"));
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(room.names(), ["from", "to"], "no temporary file is left");
     }
 
     #[test]
     fn a_file_that_took_the_place_of_ours_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "ours").unwrap();
-        let ours = id_of(&from).unwrap();
-        fs::write(dir.path().join("other"), "theirs").unwrap();
-        fs::rename(dir.path().join("other"), &from).unwrap();
-        assert_eq!(rename(&from, &to, Some(ours)).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(fs::read(&from).unwrap(), b"theirs");
-        assert!(!to.exists());
+        for bytes in ["theirs", "your"] {
+            let room = room();
+            let ours = room.state();
+            room.replace(bytes);
+            assert_eq!(take(&room.from, &room.to, Some(&ours), &ACCESS).unwrap(), Fate::Changed);
+            assert_eq!((room.read("from").as_deref(), room.read("to")), (Some(bytes), None));
+        }
     }
 
     #[test]
-    fn a_file_that_was_written_to_since_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "sent").unwrap();
-        let sent = id_of(&from).unwrap();
-        fs::write(&from, "sent, and then some").unwrap();
-        assert_eq!(rename(&from, &to, Some(sent)).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(from.exists() && !to.exists());
+    fn an_edit_of_the_same_size_that_keeps_the_time_is_noticed() {
+        let room = room();
+        let (sent, time) = (room.state(), fs::metadata(room.path("from")).unwrap().modified().unwrap());
+        while room.state().ctime == sent.ctime {
+            fs::write(room.path("from"), "your").unwrap();
+            fs::File::options().append(true).open(room.path("from")).unwrap().set_modified(time).unwrap();
+        }
+        assert!(room.state().same_after_rename(&sent));
+        assert_eq!(take(&room.from, &room.to, Some(&sent), &ACCESS).unwrap(), Fate::Changed);
+        assert!(room.read("from").is_some() && room.read("to").is_none());
     }
 
     #[test]
-    fn a_copy_to_another_filesystem_is_whole_before_the_original_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "ours").unwrap();
-        let ours = id_of(&from).unwrap();
-        copy(&from, &to, Some(ours)).unwrap();
-        assert_eq!(fs::read(&to).unwrap(), b"ours");
-        assert!(!from.exists());
+    fn a_move_that_is_repeated_says_that_it_is_done() {
+        let room = room();
+        let ours = room.state();
+        for _ in 0..2 {
+            assert_eq!(take(&room.from, &room.to, Some(&ours), &ACCESS).unwrap(), Fate::Moved);
+        }
+        assert_eq!((room.read("from"), room.read("to")), (None, Some("ours".into())));
     }
 
     #[test]
-    fn a_file_that_came_while_ours_was_copied_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "ours").unwrap();
-        let ours = id_of(&from).unwrap();
-        fs::write(&from, "theirs!").unwrap();
-        assert_eq!(copy(&from, &to, Some(ours)).unwrap_err().kind(), io::ErrorKind::NotFound);
-        remove(&from, ours).unwrap();
-        assert_eq!(fs::read(&from).unwrap(), b"theirs!");
-        assert!(!to.exists());
+    fn a_file_with_another_name_elsewhere_is_copied() {
+        let room = room();
+        fs::hard_link(room.path("from"), room.path("kept")).unwrap();
+        let ours = room.state();
+        assert_eq!(take(&room.from, &room.to, Some(&ours), &ACCESS).unwrap(), Fate::Moved);
+        fs::write(room.path("kept"), "changed later").unwrap();
+        assert_eq!((room.read("from"), room.read("to")), (None, Some("ours".into())));
+        assert_eq!(room.names(), ["kept", "to"]);
+    }
+
+    #[test]
+    fn a_file_that_was_linked_and_not_yet_unlinked_loses_its_first_name() {
+        let room = room();
+        fs::hard_link(room.path("from"), room.path("to")).unwrap();
+        assert_eq!(take(&room.from, &room.to, None, &ACCESS).unwrap(), Fate::Moved);
+        assert_eq!(room.names(), ["to"]);
+    }
+
+    /// Where a rename is not possible, by a link and by a copy.
+    fn other_ways(test: impl Fn(Room, fn(&Moving<'_>) -> io::Result<Fate>)) {
+        test(room(), |moving| moving.link());
+        test(room(), |moving| moving.copy());
+    }
+
+    #[test]
+    fn the_other_ways_move_as_well() {
+        other_ways(|room, way| {
+            let (file, original) = (room.from.open().unwrap(), room.state());
+            let moving = Moving { from: &room.from, to: &room.to, file: &file, original, access: &ACCESS };
+            assert_eq!(way(&moving).unwrap(), Fate::Moved);
+            assert_eq!((room.read("to"), room.names()), (Some("ours".into()), vec!["to".into()]));
+            let there = room.to.stat().unwrap().unwrap();
+            assert_eq!((there.mode, there.state.mtime), (0o640, original.mtime));
+        });
+    }
+
+    #[test]
+    fn a_file_that_comes_while_ours_is_moved_in_another_way_stays() {
+        other_ways(|room, way| {
+            let (file, original) = (room.from.open().unwrap(), room.state());
+            room.replace("theirs");
+            let moving = Moving { from: &room.from, to: &room.to, file: &file, original, access: &ACCESS };
+            assert_eq!(way(&moving).unwrap(), Fate::Changed);
+            assert_eq!((room.read("from"), room.names()), (Some("theirs".into()), vec!["from".into()]));
+        });
+    }
+
+    #[test]
+    fn a_file_that_comes_before_the_original_goes_stays() {
+        let room = room();
+        let (file, original) = (room.from.open().unwrap(), room.state());
+        fs::write(room.path("to"), "ours").unwrap();
+        room.replace("theirs");
+        let moving = Moving { from: &room.from, to: &room.to, file: &file, original, access: &ACCESS };
+        assert_eq!(moving.let_original_go().unwrap(), Fate::Moved);
+        assert_eq!((room.read("from"), room.read("to")), (Some("theirs".into()), Some("ours".into())));
+        assert_eq!(room.names(), ["from", "to"]);
+    }
+
+    #[test]
+    fn what_is_put_back_replaces_nothing() {
+        let room = room();
+        fs::write(room.path("to.pdf"), "came meanwhile").unwrap();
+        put_back(&room.from, &room.from.beside(OsStr::new("to.pdf"))).unwrap();
+        assert_eq!(room.read("to (2).pdf"), Some("ours".into()));
+    }
+
+    #[test]
+    fn the_name_of_what_is_about_to_go_is_known_again() {
+        for name in ["scan.pdf", "-", &"x".repeat(255)] {
+            let leaving = leaving_name(OsStr::new(name));
+            assert!(leaving.len() <= 255 && is_temporary(&leaving));
+            let own = name_of_leaving(&leaving).unwrap();
+            assert!(name.starts_with(own.to_str().unwrap()));
+        }
+        assert_eq!(name_of_leaving(OsStr::new(".chartdrop-abc.tmp")), None);
+    }
+
+    #[test]
+    fn a_link_that_is_in_the_way_of_a_folder_is_moved_aside_and_a_file_is_not() {
+        let room = room();
+        std::os::unix::fs::symlink("1001", room.path("1001")).unwrap();
+        make_folder(room.from.folder(), Path::new("1001/a"), &ACCESS).unwrap();
+        assert!(room.path("1001/a").is_dir() && room.path("1001.link").is_symlink());
+        let made = make_folder(room.from.folder(), Path::new("from/a"), &ACCESS);
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 }

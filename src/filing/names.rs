@@ -4,36 +4,68 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use crate::{model::path::RelPath, platform::effect};
+use crate::{
+    model::path::RelPath,
+    platform::dir::{Dir, Kind, absent},
+};
 
 /// The longest name that Linux filesystems take, in bytes (NAME_MAX).
-const NAME_MAX: usize = 255;
+pub const NAME_MAX: usize = 255;
 /// So many files of one name in one folder, and then filing says so instead of searching on.
-const MOST_OF_ONE_NAME: u32 = 100_000;
+const MOST_OF_ONE_NAME: u32 = 10_000;
 
 /// The first of `scan.pdf`, `scan (2).pdf`, `scan (3).pdf`, … that is free beneath `root`, together with its sidecar's
 /// name and its note's (`ending`).
-pub fn free(root: &Path, wanted: &RelPath, sidecar: Option<&OsStr>, ending: &str) -> io::Result<RelPath> {
+pub fn free(root: &Dir, wanted: &RelPath, sidecar: Option<&OsStr>, ending: &str) -> io::Result<RelPath> {
+    let (path, folder) = free_folder(root, wanted)?;
     for n in 1..=MOST_OF_ONE_NAME {
-        let name = wanted.with_file_name(&numbered(wanted.file_name(), n));
-        let sidecar =
-            sidecar.map(|sidecar| name.with_file_name(&beside(sidecar, wanted.file_name(), name.file_name())));
+        let name = numbered(wanted.file_name(), n);
+        let place = RelPath::new(&path.join(&name)).unwrap_or_else(|| wanted.with_file_name(&name));
+        let Some(folder) = &folder else { return Ok(place) };
+        let sidecar = sidecar.map(|sidecar| beside(sidecar, wanted.file_name(), &name));
+        let note = note(&place, ending);
         let mut taken = false;
-        for rel in [Some(&name), sidecar.as_ref(), Some(&note(&name, ending))].into_iter().flatten() {
-            taken |= effect::lies_at(&root.join(rel.as_path()))?;
+        for name in [Some(name.as_os_str()), sidecar.as_deref(), Some(note.file_name())].into_iter().flatten() {
+            taken |= folder.name(name).stat()?.is_some();
         }
         if !taken {
-            return Ok(name);
+            return Ok(place);
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// The folder of `wanted`, open if it is there. Where a file has its name it is another, with a number; a link that has its
+/// name is no obstacle (see `moves::make_folder`).
+fn free_folder(root: &Dir, wanted: &RelPath) -> io::Result<(PathBuf, Option<Dir>)> {
+    let (mut path, mut folder) = (PathBuf::new(), Some(root.clone()));
+    for name in Path::new(wanted.folder()).iter() {
+        let mut chosen = name.to_owned();
+        let mut next = None;
+        if let Some(folder) = &folder {
+            for n in 1.. {
+                chosen = numbered(name, n);
+                match folder.name(&chosen).stat()?.map(|found| found.kind) {
+                    Some(Kind::File | Kind::Other) if n < MOST_OF_ONE_NAME => {}
+                    Some(Kind::Folder) => {
+                        next = absent(folder.sub(Path::new(&chosen)))?;
+                        break;
+                    }
+                    Some(Kind::File | Kind::Other | Kind::Link) | None => break,
+                }
+            }
+        }
+        path.push(chosen);
+        folder = next;
+    }
+    Ok((path, folder))
+}
+
 /// `scan.pdf` → `scan (2).pdf`; the first keeps its name.
-fn numbered(name: &OsStr, n: u32) -> OsString {
+pub fn numbered(name: &OsStr, n: u32) -> OsString {
     if n == 1 {
         return name.to_owned();
     }
@@ -43,15 +75,26 @@ fn numbered(name: &OsStr, n: u32) -> OsString {
     OsString::from_vec([cut(stem, NAME_MAX - tail.len().min(NAME_MAX)), &tail].concat())
 }
 
-/// The sidecar's name beside a document that was renamed from `old` to `new`.
+/// The sidecar's name beside a document that was renamed from `old` to `new`. Names are compared without case, as sidecars
+/// are found.
 pub fn beside(sidecar: &OsStr, old: &OsStr, new: &OsStr) -> OsString {
-    let stem = |name: &OsStr| Path::new(name).file_stem().unwrap_or(name).as_bytes().to_vec();
-    let name = if let Some(ending) = sidecar.as_bytes().strip_prefix(old.as_bytes()) {
-        [new.as_bytes(), ending].concat()
-    } else if let Some(ending) = sidecar.as_bytes().strip_prefix(stem(old).as_slice()) {
-        [&stem(new), ending].concat()
-    } else {
-        sidecar.as_bytes().to_vec()
+    fn stem(name: &OsStr) -> &[u8] {
+        Path::new(name).file_stem().unwrap_or(name).as_bytes()
+    }
+    let sidecar = sidecar.as_bytes();
+    let after = |start: &[u8]| {
+        let begins = sidecar.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+        begins.then(|| &sidecar[start.len()..])
+    };
+    let name = match (old == new, after(old.as_bytes()), after(stem(old))) {
+        (true, ..) => sidecar.to_vec(),
+        (false, Some(ending), _) => [new.as_bytes(), ending].concat(),
+        (false, None, Some(ending)) => [stem(new), ending].concat(),
+        // Its capitals are not those of ASCII: it is named after the whole document.
+        (false, None, None) => {
+            let extension = Path::new(OsStr::from_bytes(sidecar)).extension().unwrap_or_default();
+            [new.as_bytes(), b".", extension.as_bytes()].concat()
+        }
     };
     OsString::from_vec(name)
 }
@@ -88,10 +131,11 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_gets_a_number() {
         let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
         let mut names = Vec::new();
         std::fs::create_dir(root.path().join("a")).unwrap();
         for _ in 0..3 {
-            let name = free(root.path(), &rel("a/scan.pdf"), None, ".receipt.json").unwrap();
+            let name = free(&dir, &rel("a/scan.pdf"), None, ".receipt.json").unwrap();
             std::fs::write(root.path().join(name.as_path()), "x").unwrap();
             names.push(name.to_string());
         }
@@ -103,7 +147,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("scan.pdf.receipt.json"), "x").unwrap();
         std::fs::write(root.path().join("scan (2).toml"), "x").unwrap();
-        let name = free(root.path(), &rel("scan.pdf"), Some(OsStr::new("scan.toml")), ".receipt.json").unwrap();
+        let name =
+            free(&Dir::open(root.path()).unwrap(), &rel("scan.pdf"), Some(OsStr::new("scan.toml")), ".receipt.json")
+                .unwrap();
         assert_eq!(name, rel("scan (3).pdf"));
     }
 
@@ -112,6 +158,31 @@ mod tests {
         let follow = |sidecar: &str| beside(OsStr::new(sidecar), OsStr::new("s.pdf"), OsStr::new("s (2).pdf"));
         assert_eq!(follow("s.pdf.toml"), "s (2).pdf.toml");
         assert_eq!(follow("s.json"), "s (2).json");
+        assert_eq!(follow("S.toml"), "s (2).toml");
+        assert_eq!(follow("S.PDF.Toml"), "s (2).pdf.Toml");
+        let umlaut = beside(OsStr::new("Ü.toml"), OsStr::new("ü.pdf"), OsStr::new("ü (2).pdf"));
+        assert_eq!(umlaut, "ü (2).pdf.toml");
+    }
+
+    #[test]
+    fn a_sidecar_with_other_capitals_finds_a_place_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["Scan.pdf", "scan.toml"] {
+            std::fs::write(root.path().join(name), "x").unwrap();
+        }
+        let dir = Dir::open(root.path()).unwrap();
+        let name = free(&dir, &rel("Scan.pdf"), Some(OsStr::new("scan.toml")), ".receipt.json").unwrap();
+        assert_eq!(name, rel("Scan (2).pdf"));
+    }
+
+    #[test]
+    fn a_file_that_has_the_name_of_a_folder_makes_it_another_folder_and_a_link_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("1001"), "in the way").unwrap();
+        std::os::unix::fs::symlink("1002", root.path().join("1002")).unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        let place = |wanted: &str| free(&dir, &rel(wanted), None, ".reason.txt").unwrap();
+        assert_eq!((place("1001/a.pdf"), place("1002/a.pdf")), (rel("1001 (2)/a.pdf"), rel("1002/a.pdf")));
     }
 
     #[test]

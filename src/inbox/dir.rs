@@ -1,55 +1,30 @@
-//! Opens files beneath a folder and nowhere else: no symbolic links, no way out, nothing but regular files.
+//! Opens files beneath an inbox and nowhere else: no symbolic links, no way out, nothing but regular files.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
+use std::{fs::File, io, path::Path};
+
+use crate::{
+    model::path::RelPath,
+    platform::{dir::Dir, effect},
 };
 
-use rustix::{
-    fs::{OFlags, ResolveFlags},
-    io::Errno,
-};
-
-use crate::{model::path::RelPath, platform::effect};
-
-/// A folder held open, so that what is opened beneath it cannot be diverted by renaming its parents.
+/// An inbox held open, so that what is opened beneath it cannot be diverted by renaming its parents.
 #[derive(Debug)]
-pub struct InboxDir {
-    folder: OwnedFd,
-    path: PathBuf,
-}
+pub struct InboxDir(Dir);
 
 impl InboxDir {
     /// Opens the folder itself.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { folder: effect::open_folder(path)?, path: path.to_path_buf() })
+        Dir::open(path).map(Self)
     }
 
     /// The folder's own path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Opens a regular file for reading. `ErrorKind::InvalidInput` when it is anything else, or leads out of the folder.
     pub fn file(&self, rel: &RelPath) -> io::Result<File> {
-        // NONBLOCK: opening a FIFO would hang until somebody writes.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let file = match effect::open_beneath(self.folder.as_fd(), rel.as_path(), flags, resolve) {
-            Ok(file) => file,
-            Err(error) => {
-                return Err(match Errno::from_io_error(&error) {
-                    Some(Errno::LOOP | Errno::XDEV | Errno::NXIO) => io::ErrorKind::InvalidInput.into(),
-                    _ => error,
-                });
-            }
-        };
-        if !effect::file_metadata(&file)?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        Ok(file)
+        self.0.file(rel)
     }
 
     /// Reads a small file whole. `ErrorKind::FileTooLarge` past `limit` bytes.

@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 use super::{
     content::{self, Inspection, TextEncoding},
     dir::InboxDir,
-    open_writers::has_writer,
+    open_writers::{Writers, writers},
     patient::{
         self,
         checks::{PatientChecks, PatientObjection},
@@ -85,6 +85,8 @@ pub struct Rules<'a> {
 enum Stop {
     Refused(Problem),
     NotYet(&'static str),
+    /// Nobody can tell whether it is still being written: it must have been quiet for as long as an incomplete one waits.
+    Quiet,
     /// Waited for as long as the inbox says, then refused.
     Incomplete(&'static str, Problem),
     /// Waited for as long as the inbox says, then sent.
@@ -115,6 +117,10 @@ pub fn identify(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: I
         Ok(ready) => Identified::Ready(Box::new(ready)),
         Err(Stop::Refused(refusal)) => Identified::Refused(refusal),
         Err(Stop::NotYet(why)) => Identified::NotYet { why, pause },
+        Err(Stop::Quiet) => Identified::NotYet {
+            why: "it has no end that would show that it is whole, and who writes to it cannot be seen: it waits longer",
+            pause: left,
+        },
         Err(Stop::Incomplete(_, refusal)) if left.is_zero() => Identified::Refused(refusal),
         Err(Stop::Incomplete(why, _) | Stop::Doubtful(why)) => Identified::NotYet { why, pause: left.min(pause) },
     }
@@ -140,10 +146,15 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: boo
 
     let file = root.file(&candidate.path).map_err(later)?;
     unchanged(&file, candidate)?;
-    if has_writer(&file) {
+    let writers = writers(&file);
+    if writers == Writers::Somebody {
         return Err(Stop::NotYet("somebody is still writing to it"));
     }
     let found = inspect(&file, rules, candidate, waited)?;
+    // Plain text has no end that could be looked for.
+    if found.kind == FileKind::Text && writers != Writers::Nobody && !waited {
+        return Err(Stop::Quiet);
+    }
     let (sha256, sha1) = digests(&file, size).map_err(later)?;
     unchanged(&file, candidate)?;
     if !candidate.still_stands(root.path()) {

@@ -18,6 +18,7 @@ pub use content::{Inspection, TextEncoding, inspect};
 pub use dir::InboxDir;
 pub use identify::{Identified, PATH_LIMIT, Ready, Rules, identify};
 pub use lock::Lock;
+pub use open_writers::may_ask_for_others;
 pub use patient::{
     checks::{PatientChecks, PatientObjection},
     roster::{Roster, RosterError},

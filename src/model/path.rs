@@ -57,6 +57,16 @@ impl RelPath {
         OsStr::from_bytes(&bytes[self.folder_end().map_or(0, |end| end + 1)..])
     }
 
+    /// A name directly beneath the root. `name` is one that a folder's list gave: never empty, `.`, `..`, or with a slash.
+    pub fn of_name(name: &OsStr) -> RelPath {
+        Self(name.to_owned())
+    }
+
+    /// A name in this folder, which a folder's list gave.
+    pub fn join(&self, name: &OsStr) -> RelPath {
+        Self(OsString::from_vec([self.0.as_bytes(), b"/", name.as_bytes()].concat()))
+    }
+
     /// The last name alone.
     pub fn last(&self) -> RelPath {
         Self(self.file_name().to_owned())

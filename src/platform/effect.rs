@@ -9,16 +9,14 @@
 mod faults;
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirEntry, File, Metadata, OpenOptions, ReadDir},
     io::{self, Read, Write},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::{DirBuilderExt, FileExt},
-    },
-    path::{Path, PathBuf},
+    os::unix::fs::{DirBuilderExt, FileExt},
+    path::Path,
 };
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps};
 
 /// One effect. Its name is the line that asks for it.
 #[cfg(not(feature = "faults"))]
@@ -69,6 +67,12 @@ pub fn lies_at(path: &Path) -> io::Result<bool> {
     })
 }
 
+/// [`fs::canonicalize`].
+#[track_caller]
+pub fn canonicalize(path: &Path) -> io::Result<std::path::PathBuf> {
+    of(|| fs::canonicalize(path))
+}
+
 /// [`DirEntry::metadata`].
 #[track_caller]
 pub fn entry_metadata(entry: &DirEntry) -> io::Result<Metadata> {
@@ -107,15 +111,111 @@ pub fn open_with(options: &OpenOptions, path: &Path) -> io::Result<File> {
 
 /// Opens a folder to hold on to.
 #[track_caller]
-pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+pub fn open_folder(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    of(|| Ok(rustix::fs::open(path, flags, Mode::empty())?))
+    of(|| Ok(rustix::fs::open(path, flags, Mode::empty())?.into()))
 }
 
 /// `openat2(2)`.
 #[track_caller]
-pub fn open_beneath(folder: impl AsFd, path: &Path, flags: OFlags, resolve: ResolveFlags) -> io::Result<File> {
-    of(|| Ok(rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve)?.into()))
+pub fn open_beneath(folder: &File, path: &Path, flags: OFlags, resolve: ResolveFlags) -> io::Result<File> {
+    of(|| {
+        #[cfg(feature = "faults")]
+        faults::unless_taken_away("openat2", libc::ENOSYS)?;
+        Ok(rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve)?.into())
+    })
+}
+
+/// `openat(2)` of one name.
+#[track_caller]
+pub fn open_at(folder: &File, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<File> {
+    of(|| Ok(rustix::fs::openat(folder, name, flags, mode)?.into()))
+}
+
+/// `fstatat(2)`, of a link itself.
+#[track_caller]
+pub fn stat_at(folder: &File, name: &OsStr) -> io::Result<Stat> {
+    of(|| Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
+}
+
+/// `fstat(2)`.
+#[track_caller]
+pub fn stat(file: &File) -> io::Result<Stat> {
+    of(|| Ok(rustix::fs::fstat(file)?))
+}
+
+/// Starts to list an open folder.
+#[track_caller]
+pub fn list(folder: &File) -> io::Result<rustix::fs::Dir> {
+    of(|| Ok(rustix::fs::Dir::read_from(folder)?))
+}
+
+/// `renameat2(2)` with `RENAME_NOREPLACE`.
+#[track_caller]
+pub fn rename_at(from: &File, name: &OsStr, to: &File, new: &OsStr) -> io::Result<()> {
+    of(|| {
+        #[cfg(feature = "faults")]
+        faults::unless_taken_away("noreplace", libc::EINVAL)?;
+        Ok(rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE)?)
+    })
+}
+
+/// `renameat(2)`: replaces what is at the new name.
+#[track_caller]
+pub fn rename_over_at(from: &File, name: &OsStr, to: &File, new: &OsStr) -> io::Result<()> {
+    of(|| Ok(rustix::fs::renameat(from, name, to, new)?))
+}
+
+/// `linkat(2)`, of a link itself.
+#[track_caller]
+pub fn link_at(from: &File, name: &OsStr, to: &File, new: &OsStr) -> io::Result<()> {
+    of(|| {
+        #[cfg(feature = "faults")]
+        faults::unless_taken_away("links", libc::EPERM)?;
+        Ok(rustix::fs::linkat(from, name, to, new, AtFlags::empty())?)
+    })
+}
+
+/// `unlinkat(2)` of a file.
+#[track_caller]
+pub fn unlink_at(folder: &File, name: &OsStr) -> io::Result<()> {
+    of(|| Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?))
+}
+
+/// `mkdirat(2)`, for the owner alone.
+#[track_caller]
+pub fn make_folder_at(folder: &File, name: &OsStr) -> io::Result<()> {
+    of(|| Ok(rustix::fs::mkdirat(folder, name, Mode::RWXU)?))
+}
+
+/// `readlinkat(2)`.
+#[track_caller]
+pub fn read_link_at(folder: &File, name: &OsStr) -> io::Result<std::ffi::CString> {
+    of(|| Ok(rustix::fs::readlinkat(folder, name, Vec::new())?))
+}
+
+/// `symlinkat(2)`.
+#[track_caller]
+pub fn symlink_at(target: &std::ffi::CStr, folder: &File, name: &OsStr) -> io::Result<()> {
+    of(|| Ok(rustix::fs::symlinkat(target, folder, name)?))
+}
+
+/// `fchmod(2)`.
+#[track_caller]
+pub fn change_mode(file: &File, mode: u32) -> io::Result<()> {
+    of(|| Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?))
+}
+
+/// `fchown(2)` of the group.
+#[track_caller]
+pub fn change_group(file: &File, group: u32) -> io::Result<()> {
+    of(|| Ok(rustix::fs::fchown(file, None, Some(Gid::from_raw(group)))?))
+}
+
+/// `futimens(2)`.
+#[track_caller]
+pub fn set_times(file: &File, times: &Timestamps) -> io::Result<()> {
+    of(|| Ok(rustix::fs::futimens(file, times)?))
 }
 
 /// [`Read::read`].
@@ -208,25 +308,7 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
     of(|| fs::remove_file(path))
 }
 
-/// [`fs::hard_link`].
-#[track_caller]
-pub fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
-    of(|| fs::hard_link(from, to))
-}
-
-/// [`fs::read_link`].
-#[track_caller]
-pub fn read_link(path: &Path) -> io::Result<PathBuf> {
-    of(|| fs::read_link(path))
-}
-
-/// [`std::os::unix::fs::symlink`].
-#[track_caller]
-pub fn symlink(target: &Path, path: &Path) -> io::Result<()> {
-    of(|| std::os::unix::fs::symlink(target, path))
-}
-
-/// [`fs::rename`]: replaces what lies at `to`.
+/// [`fs::rename`]: replaces what is at `to`.
 #[track_caller]
 pub fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     of(|| fs::rename(from, to))
@@ -235,5 +317,5 @@ pub fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
 /// `renameat2(2)` with `RENAME_NOREPLACE`.
 #[track_caller]
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    of(|| Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?))
+    of(|| Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, RenameFlags::NOREPLACE)?))
 }

@@ -3,6 +3,8 @@
 //! `hit file:line TIME` for each fault. One number for all effects of a process would not do: its threads take turns as
 //! they like, and the same number is another effect in the next run.
 //!
+//! `CHARTDROP_WITHOUT="openat2 noreplace links"` takes system calls away, as older kernels and other filesystems do.
+//!
 //! `CHARTDROP_FLUSH_ONLY` takes the sync out of the ledger's durable step: what sled alone would be worth in a power cut.
 
 use std::{
@@ -86,6 +88,16 @@ pub async fn around_request(
 pub fn steps_are_only_flushed() -> bool {
     static ONLY: OnceLock<bool> = OnceLock::new();
     *ONLY.get_or_init(|| std::env::var_os("CHARTDROP_FLUSH_ONLY").is_some())
+}
+
+/// Fails with `errno` when this system call is taken away.
+pub fn unless_taken_away(call: &str, errno: i32) -> io::Result<()> {
+    static WITHOUT: OnceLock<String> = OnceLock::new();
+    let without = WITHOUT.get_or_init(|| std::env::var("CHARTDROP_WITHOUT").unwrap_or_default());
+    match without.split(' ').any(|word| word == call) {
+        true => Err(io::Error::from_raw_os_error(errno)),
+        false => Ok(()),
+    }
 }
 
 fn reached(at: &Location<'_>) -> Option<Fault> {
