@@ -130,6 +130,7 @@ impl Engine {
         let rules = Rules {
             inbox,
             types: &self.config.document_types,
+            type_folders: &self.config.type_folders,
             size_limit: self.config.delivery.size_limit,
             vetting: &self.vetting,
         };

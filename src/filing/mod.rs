@@ -12,7 +12,7 @@ pub mod reason;
 pub mod receipt;
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -24,7 +24,12 @@ pub use moves::{FileId, create_root, id_of, is_temporary};
 pub use names::note as note_of;
 use receipt::Receipt;
 
-use crate::{model::document::Sha256, model::path::RelPath, platform::effect};
+use crate::{
+    inbox::pairing::{self, Pairing},
+    model::document::Sha256,
+    model::path::RelPath,
+    platform::effect,
+};
 
 /// Why a file could not be filed. It stays where it is, and filing is tried again; nothing is sent again.
 #[derive(Debug, thiserror::Error)]
@@ -207,32 +212,22 @@ impl Beside {
 
 /// The sidecar that lies beside a document. An error means that this cannot be told.
 pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Beside> {
-    let stem = |rel: &RelPath| rel.with_file_name(Path::new(rel.file_name()).file_stem().unwrap_or(rel.file_name()));
-    let (own, shared) = (document.folded(), stem(document).folded());
     let parent = document.parent().map_or_else(|| folder.to_path_buf(), |parent| folder.join(parent.as_path()));
     let Some(entries) = absent(effect::read_dir(&parent))? else { return Ok(Beside::Nothing) };
-    let (mut owned, mut common, mut another) = (Vec::new(), Vec::new(), false);
+    let mut names = vec![document.file_name().to_owned()];
     for entry in entries {
         let entry = entry?;
-        let other = document.with_file_name(&entry.file_name());
-        if other == *document || !entry.file_type()?.is_file() {
-            continue;
-        }
-        let base = stem(&other).folded();
-        match is_sidecar(other.file_name()) {
-            true if base == own => owned.push(other),
-            true if base == shared => common.push(other),
-            // A note is nobody's twin: its own stem holds its document's ending.
-            false if base == shared || base == own => another = true,
-            _ => {}
+        let name = entry.file_name();
+        if name != document.file_name() && entry.file_type()?.is_file() {
+            names.push(name);
         }
     }
-    Ok(match (owned.as_slice(), common.as_slice()) {
-        ([], []) => Beside::Nothing,
-        ([one], []) => Beside::One(one.clone()),
-        ([one], _) if another => Beside::One(one.clone()),
-        ([], [one]) if !another => Beside::One(one.clone()),
-        _ => Beside::Unclear,
+    let sorted = pairing::sort(names.iter().map(OsString::as_os_str), |name| document.with_file_name(name));
+    let own = sorted.documents.into_iter().find(|(name, _)| *name == document.file_name());
+    Ok(match own.map_or(Pairing::Alone, |(_, pairing)| pairing) {
+        Pairing::Alone => Beside::Nothing,
+        Pairing::With(sidecar) => Beside::One(sidecar),
+        Pairing::Ambiguous => Beside::Unclear,
     })
 }
 
@@ -253,11 +248,6 @@ fn absent<T>(found: io::Result<T>) -> io::Result<Option<T>> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_sidecar(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes().to_ascii_lowercase();
-    (name.ends_with(b".toml") || name.ends_with(b".json")) && !name.ends_with(receipt::ENDING.as_bytes())
 }
 
 /// Whether a document lies there, by its bytes. An error means that this cannot be told.

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::{model::path::RelPath, platform::effect};
+use crate::{inbox::pairing::renamed_sidecar, model::path::RelPath, platform::effect};
 
 /// The longest name that Linux filesystems take, in bytes (NAME_MAX).
 const NAME_MAX: usize = 255;
@@ -45,15 +45,7 @@ fn numbered(name: &OsStr, n: u32) -> OsString {
 
 /// The sidecar's name beside a document that was renamed from `old` to `new`.
 pub fn beside(sidecar: &OsStr, old: &OsStr, new: &OsStr) -> OsString {
-    let stem = |name: &OsStr| Path::new(name).file_stem().unwrap_or(name).as_bytes().to_vec();
-    let name = if let Some(ending) = sidecar.as_bytes().strip_prefix(old.as_bytes()) {
-        [new.as_bytes(), ending].concat()
-    } else if let Some(ending) = sidecar.as_bytes().strip_prefix(stem(old).as_slice()) {
-        [&stem(new), ending].concat()
-    } else {
-        sidecar.as_bytes().to_vec()
-    };
-    OsString::from_vec(name)
+    renamed_sidecar(sidecar, old, new)
 }
 
 /// The name of a document's receipt or reason. A name too long for that is cut, and marked with a part of its hash.

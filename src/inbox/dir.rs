@@ -52,6 +52,16 @@ impl InboxDir {
         Ok(file)
     }
 
+    /// Removes a file. Its folders are not followed through links.
+    pub fn remove(&self, rel: &RelPath) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let parent = rel.parent();
+        let parent = parent.as_ref().map_or(Path::new("."), |parent| parent.as_path());
+        let folder = effect::open_beneath(self.folder.as_fd(), parent, flags, resolve)?;
+        effect::of(|| Ok(rustix::fs::unlinkat(&folder, rel.file_name(), rustix::fs::AtFlags::empty())?))
+    }
+
     /// Reads a small file whole. `ErrorKind::FileTooLarge` past `limit` bytes.
     pub fn read_small(&self, rel: &RelPath, limit: u64) -> io::Result<Vec<u8>> {
         let bytes = effect::read_up_to(self.file(rel)?, limit + 1)?;

@@ -8,22 +8,26 @@ mod dir;
 mod identify;
 mod lock;
 mod open_writers;
+pub mod pairing;
 mod patient;
 mod scan;
 mod settle;
 mod sidecar;
+mod stray;
 mod watch;
 
 pub use content::{Inspection, inspect};
 pub use dir::InboxDir;
 pub use identify::{Identified, PATH_LIMIT, Ready, Rules, identify};
 pub use lock::Lock;
+pub use pairing::{Pairing, Role, role};
 pub use patient::{
     checks::{PatientChecks, PatientObjection},
     roster::{Roster, RosterError},
 };
-pub use scan::{Listing, Pairing, Role, role, scan};
-pub use settle::{Candidate, Observation, Settler};
+pub use scan::{Contents, Listing, scan};
+pub use settle::{Candidate, Observation, Settler, Timing};
+pub use stray::Waiting;
 pub use watch::Watcher;
 
 /// The readers of what people write.

@@ -4,4 +4,6 @@ pub mod document;
 pub mod file_state;
 pub mod message;
 pub mod path;
+pub mod patient;
 pub mod problem;
+pub mod words;
