@@ -258,7 +258,7 @@ fn what_is_no_document_and_no_litter_is_said() {
         "patient.toml",
     ] {
         let mut clinic = Clinic::new(&[]);
-        clinic.inbox = "settle = \"100ms\"\nincomplete_after = \"200ms\"\n".into();
+        clinic.inbox = "settle = \"100ms\"\nincomplete_after = \"200ms\"\nwatch = \"poll\"\n".into();
         clinic.delivery.push_str("alarm_after = \"100ms\"\n");
         clinic.drop_file(format!("inbox/{name}"), pdf("whatever"));
         let output = clinic.command(&["run", "--once"]);
