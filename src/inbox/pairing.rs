@@ -470,6 +470,10 @@ fn digits(words: &[String]) -> String {
 
 /// `patient.toml` by another ending, with a mark of a copy, or misspelled.
 fn is_patient_like(lower: &str) -> bool {
+    // Most names are told apart by this much.
+    if lower.chars().filter(|c| c.is_alphabetic()).count() < PATIENT_FILE.len() / 2 {
+        return false;
+    }
     let (base, endings) = bare(lower);
     let has_ending = base.contains('.');
     base.len() < 4 * PATIENT_FILE.len()
@@ -488,6 +492,10 @@ fn resembles_patient(lower: &str) -> bool {
 /// What a file would describe that has an ending like a sidecar's, in whatever disguise: `scan.pdf` for
 /// `scan.pdf - Copy.toml.txt`. `None` when it has none.
 fn metadata_base(lower: &str) -> Option<String> {
+    // Plain text by its only ending.
+    if lower.strip_suffix(".txt").is_some_and(|base| !base.contains('.')) {
+        return None;
+    }
     let mut rest = without_marks(lower);
     let mut is_metadata = false;
     while let Some((base, ending)) = rest.rsplit_once('.').filter(|(base, _)| !base.is_empty()) {
