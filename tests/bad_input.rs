@@ -8,6 +8,9 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use support::{Clinic, PATIENT, pdf, sample};
 
+const BY_NAME: &str =
+    "[inbox.patient]\nidentifier_system = \"urn:redox:health-one:MR\"\nfolder_pattern = '^(?<identifier>[0-9]+)'\n";
+
 /// Runs once over what was dropped, and expects `name` in failed with a reason that holds all `words`.
 fn is_refused(clinic: &Clinic, name: &str, words: &[&str]) {
     assert_eq!(clinic.run_once(), 1);
@@ -38,7 +41,7 @@ fn an_unknown_key_is_refused_with_line_column_and_the_nearest_key() {
 #[test]
 fn sidecars_that_cannot_be_read() {
     for (name, text) in
-        [("a.toml", "title = \"open"), ("a.pdf.json", "{\"title\": }"), ("a.json", "[1]"), ("a.toml", "\u{0}")]
+        [("a.toml", "title = \"open"), ("a.pdf.json", "{\"title\": }"), ("a.json", "[1]"), ("a.toml", "\u{1}")]
     {
         let clinic = Clinic::new(&[]);
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
@@ -187,7 +190,7 @@ fn a_linked_patient_file_is_not_followed() {
 fn names_that_cannot_stand_in_a_message() {
     let clinic = Clinic::new(&[]);
     let long = format!("{}.pdf", "x".repeat(251));
-    let names = [b"bad\xff\xfe.pdf".as_slice(), b"line\nbreak.pdf", long.as_bytes()];
+    let names = [b"bad\xff\xfe.pdf".as_slice(), "\u{202e}\u{200b}".as_bytes(), long.as_bytes()];
     for name in names {
         clinic.drop_file(Path::new("inbox/bixby").join(OsStr::from_bytes(name)), pdf("a"));
     }
@@ -201,16 +204,203 @@ fn names_that_cannot_stand_in_a_message() {
 }
 
 #[test]
-fn what_scanners_leave_behind_is_left_alone() {
+fn what_systems_leave_behind_is_left_alone() {
     let clinic = Clinic::new(&[]);
-    let litter =
-        ["Thumbs.db", "desktop.ini", ".DS_Store", "._a.pdf", "~$a.pdf", "a.pdf.tmp", "a.pdf.part", "@eaDir/a.pdf"];
+    let litter = ["Thumbs.db", "desktop.ini", ".DS_Store", "._a.pdf", "~$a.pdf", "Icon\r", "@eaDir/a.pdf"];
     for name in litter {
         clinic.drop_file(format!("inbox/bixby/{name}"), pdf("a"));
     }
     assert_eq!(clinic.run_once(), 0);
     assert_eq!(clinic.files("inbox").len(), litter.len() + 1);
     assert_eq!(clinic.record()["uploads"], 0);
+}
+
+#[test]
+fn recycle_bins_are_not_documents() {
+    let clinic = Clinic::new(&[]);
+    let bins = [
+        "#recycle",
+        "@Recycle",
+        "$RECYCLE.BIN",
+        "#snapshot",
+        "~snapshot",
+        ".snapshot",
+        ".Trashes",
+        ".Trash-1000",
+        "__MACOSX",
+        "System Volume Information",
+        "@eaDir",
+        "lost+found",
+        ".stfolder",
+    ];
+    for bin in bins {
+        clinic.drop_file(format!("inbox/bixby/{bin}/old.pdf"), pdf("old"));
+        clinic.drop_file(format!("inbox/{bin}/bixby/old.pdf"), pdf("old"));
+        clinic.drop_file(format!("inbox/{bin}/bixby/patient.toml"), PATIENT.replace("Bixby", "Somebody"));
+    }
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("new"));
+    assert_eq!(clinic.run_once(), 0, "nothing of them waits");
+    assert_eq!(clinic.accepted().len(), 1);
+    assert_eq!(clinic.files("failed"), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_no_document_and_no_litter_is_said() {
+    for name in [
+        "bixby/scan.pdf~",
+        "bixby/scan.pdf.part",
+        "bixby/.scan.pdf",
+        "1001 Bixby.tmp/scan.pdf",
+        "Alvarez~/scan.pdf",
+        ".1004/scan.pdf",
+        "bixby/Befund.reason.txt",
+        "bixby/scan.receipt.json",
+        "patient.toml",
+    ] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox = "settle = \"100ms\"\nincomplete_after = \"200ms\"\nwatch = \"poll\"\n".into();
+        clinic.delivery.push_str("alarm_after = \"100ms\"\n");
+        clinic.drop_file(format!("inbox/{name}"), pdf("whatever"));
+        let output = clinic.command(&["run", "--once"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains("1 waiting") || said.contains("waiting=1") || said.contains("1 still"), "{name}: {said}");
+        let daemon = clinic.daemon();
+        let log = || fs::read_to_string(clinic.path("daemon.log")).unwrap();
+        clinic.wait_for("the alarm", || log().contains("ALARM"));
+        clinic.wait_for("its reason", || log().contains("not sent yet: a "));
+        daemon.kill();
+        let named = name.trim_start_matches(".1004/").contains("scan") && log().contains("scan");
+        assert!(!named && !log().contains("Befund"), "a log holds no file names: {}", log());
+        assert!(clinic.has(format!("inbox/{name}")) && clinic.accepted().is_empty());
+    }
+}
+
+#[test]
+fn an_orphan_sidecar_is_reported() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/gone.pdf.toml", "title = \"Referral\"\n");
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("scan"));
+    assert_eq!(clinic.run_once(), 1, "it waits for its document");
+    assert_eq!(clinic.accepted().len(), 1);
+    let output = clinic.command(&["verify", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let days = report["days"].as_object().unwrap();
+    let waiting: u64 = days.values().map(|day| day["front-desk/bixby"]["waiting"].as_u64().unwrap()).sum();
+    assert_eq!(waiting, 1, "{report}");
+    // With its document it is used.
+    clinic.drop_file("inbox/bixby/gone.pdf", pdf("gone"));
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted().last().unwrap()["title"], "Referral");
+}
+
+#[test]
+fn an_empty_sidecar_waits() {
+    for empty in ["", "\n", "\u{feff}", "\0\0\0"] {
+        for name in ["scan.pdf.toml", "scan.json", "patient.toml"] {
+            let mut clinic = Clinic::new(&[]);
+            clinic.inbox.push_str(BY_NAME);
+            clinic.drop_file(format!("inbox/0000000001/{name}"), empty);
+            clinic.drop_file("inbox/0000000001/scan.pdf", pdf("scan"));
+            is_refused(
+                &clinic,
+                "0000000001/scan.pdf",
+                &["empty", if name == "patient.toml" { name } else { "sidecar" }],
+            );
+        }
+    }
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox = "settle = \"100ms\"\nincomplete_after = \"60s\"\n".into();
+    clinic.drop_file("inbox/bixby/scan.pdf.toml", "");
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("scan"));
+    clinic.drop_file("inbox/alvarez/patient.toml", "");
+    clinic.drop_file("inbox/alvarez/other.pdf", pdf("other"));
+    let _daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/later.pdf", pdf("later"));
+    clinic.wait_for_file("done/bixby/later.pdf.receipt.json");
+    assert_eq!((clinic.accepted().len(), clinic.files("failed").len()), (1, 0), "they wait");
+    clinic.drop_file("inbox/bixby/scan.pdf.toml", "title = \"Written at last\"\n");
+    clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+    clinic.drop_file("inbox/alvarez/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+    clinic.wait_for_file("done/alvarez/other.pdf.receipt.json");
+    assert_eq!(clinic.accepted()[1]["title"], "Written at last");
+}
+
+#[test]
+fn names_with_direction_marks_are_shown_safely() {
+    let clinic = Clinic::new(&[]);
+    let names =
+        ["scan\u{202e}fdp.exe.pdf", "line\nend.pdf", "a\u{200b}b.pdf", "50% \"off\" 'x'.pdf", "\u{1b}[31mred.pdf"];
+    for name in names {
+        clinic.drop_file(format!("inbox/bixby/{name}"), pdf(&format!("{name:?}")));
+    }
+    clinic.drop_file("inbox/bixby/refused\u{202e}.exe", "MZ");
+    clinic.drop_file("inbox/\u{202e}folder\n/nobody's.pdf", pdf("nobody's"));
+    assert_eq!(clinic.run_once(), 1);
+    let mut titles: Vec<_> = clinic.accepted().iter().map(|sent| sent["title"].as_str().unwrap().to_owned()).collect();
+    titles.sort();
+    assert_eq!(titles, ["50% \"off\" 'x'.pdf", "[31mred.pdf", "ab.pdf", "line end.pdf", "scanfdp.exe.pdf"]);
+    for arguments in [&["history"][..], &["history", "--json"], &["verify"], &["verify", "--json"], &["status"]] {
+        let output = clinic.command(arguments);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let is_bad = |c: char| "\u{202e}\u{200b}\u{1b}".contains(c);
+        assert!(!said.contains(is_bad), "{arguments:?}: {said:?}");
+        if arguments == ["history"] {
+            assert!(said.contains("50% \"off\" 'x'.pdf") && said.contains("line\\nend.pdf"), "{said}");
+        }
+    }
+    for note in clinic.files("failed").iter().filter(|name| name.ends_with(".reason.txt")) {
+        let text = clinic.reason(&format!("failed/{note}"));
+        assert!(!text.contains('\u{202e}'), "{text:?}");
+    }
+}
+
+#[test]
+fn a_document_s_type_is_that_of_the_folder_it_is_in() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/Referrals/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/bixby/referrals/2026/b.pdf", pdf("b"));
+    clinic.drop_file("inbox/bixby/Other/c.pdf", pdf("c"));
+    clinic.drop_file("inbox/bixby/Referrals/d.pdf", pdf("d"));
+    clinic.drop_file(
+        "inbox/bixby/Referrals/d.pdf.toml",
+        "type = { system = \"http://loinc.org\", code = \"34133-9\" }\n",
+    );
+    clinic.drop_file("inbox/Referrals/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+    clinic.drop_file("inbox/Referrals/e.pdf", pdf("e"));
+    assert_eq!(clinic.run_once(), 0);
+    let kind = |name: &str| {
+        let sent = clinic.accepted().into_iter().find(|sent| sent["title"] == name).unwrap();
+        let text = sent.to_string();
+        ["57133-1", "34133-9", "UNK"].into_iter().find(|code| text.contains(code)).unwrap()
+    };
+    assert_eq!(
+        ["a.pdf", "b.pdf", "c.pdf", "d.pdf", "e.pdf"].map(kind),
+        ["57133-1", "57133-1", "UNK", "34133-9", "UNK"]
+    );
+}
+
+#[test]
+fn stale_note_is_cleared_on_retry() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("scan"));
+    clinic.drop_file("inbox/bixby/scan.pdf.toml", "titel = \"Typo\"\n");
+    assert_eq!(clinic.run_once(), 1);
+    clinic.drop_file("failed/bixby/scan.pdf.toml", "title = \"Corrected\"\n");
+    for name in ["scan.pdf", "scan.pdf.toml", "scan.pdf.reason.txt"] {
+        fs::rename(clinic.path(format!("failed/bixby/{name}")), clinic.path(format!("inbox/bixby/{name}"))).unwrap();
+    }
+    assert_eq!(clinic.run_once(), 0, "the note does not wait either");
+    assert_eq!(clinic.files("inbox"), ["bixby/patient.toml"]);
+    assert_eq!(clinic.files("done"), ["bixby/scan.pdf", "bixby/scan.pdf.receipt.json", "bixby/scan.pdf.toml"]);
+    assert_eq!(clinic.files("failed"), [] as [&str; 0]);
+    let verify = clinic.command(&["verify"]);
+    assert_eq!(verify.status.code(), Some(0), "{verify:?}");
+    // Somebody's own text of such a name is not a note, and is not removed.
+    clinic.drop_file("inbox/bixby/other.pdf", pdf("other"));
+    clinic.drop_file("inbox/bixby/other.pdf.reason.txt", "Why this was ordered.\n");
+    assert_eq!(clinic.run_once(), 1);
+    assert!(clinic.has("inbox/bixby/other.pdf.reason.txt"));
 }
 
 #[test]

@@ -473,7 +473,7 @@ fn a_folder_that_is_renamed_while_the_upload_runs_is_noticed() {
 fn one_destination_s_trouble_does_not_stop_another() {
     let mut clinic = Clinic::new(&[]);
     clinic.inbox.push_str(
-        "[[inbox]]\nname = \"second\"\npath = \"second/inbox\"\ndestination = \"nobody\"\nsettle = \"100ms\"\n",
+        "[[inbox]]\nname = \"second\"\npath = \"second/inbox\"\ndestination = \"nobody\"\nhold = \"0s\"\nsettle = \"100ms\"\n",
     );
     clinic.drop_file("second/inbox/bixby/patient.toml", PATIENT);
     clinic.drop_file("second/inbox/bixby/stuck.pdf", pdf("stuck"));

@@ -293,7 +293,7 @@ fn two_folders_with_one_number_and_different_people_stop_both() {
         clinic.drop_file("inbox/other folder/b.pdf", pdf("b"));
         clinic.drop_file("inbox/third/c.pdf", pdf("c"));
         assert_eq!(clinic.run_once(), 1);
-        assert_refused(&clinic, "bixby/a.pdf", &[what, "\"other folder\"", "Mend the patient.toml"]);
+        assert_refused(&clinic, "bixby/a.pdf", &[what, "\"other folder\"", "Correct the patient.toml"]);
         assert_refused(&clinic, "other folder/b.pdf", &[what, "\"bixby\""]);
         assert_eq!(patients(&clinic), ["0000000003"], "the others flow");
         assert_eq!(clinic.record()["uploads"], 1, "nothing of theirs was even uploaded");
@@ -328,7 +328,7 @@ fn two_inboxes_of_one_destination_contradict_each_other_and_of_two_do_not() {
     for (destination, stops) in [("redox-fhir-sandbox", true), ("another", false)] {
         let mut clinic = Clinic::new(&["--destination", "redox-fhir-sandbox", "--destination", "another"]);
         clinic.inbox.push_str(&format!(
-            "[[inbox]]\nname = \"back-office\"\npath = \"second/inbox\"\ndestination = \"{destination}\"\nsettle = \"100ms\"\n",
+            "[[inbox]]\nname = \"back-office\"\npath = \"second/inbox\"\ndestination = \"{destination}\"\nhold = \"0s\"\nsettle = \"100ms\"\n",
         ));
         second_folder(&clinic, "second/inbox/elsewhere", "2008-01-06", "1999-12-31");
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
@@ -426,7 +426,7 @@ fn a_list_that_cannot_be_used_stops_its_inbox_and_no_other_until_it_can() {
             fs::remove_file(clinic.path("patients.csv")).unwrap();
         }
         clinic.inbox.push_str(
-            "[[inbox]]\nname = \"second\"\npath = \"second/inbox\"\ndestination = \"redox-fhir-sandbox\"\nsettle = \"100ms\"\n",
+            "[[inbox]]\nname = \"second\"\npath = \"second/inbox\"\ndestination = \"redox-fhir-sandbox\"\nhold = \"0s\"\nsettle = \"100ms\"\n",
         );
         clinic.drop_file("second/inbox/chen/patient.toml", PATIENT.replace("0000000001", "0000000003"));
         clinic.drop_file("inbox/bixby/scan.pdf", pdf("waits"));
@@ -528,13 +528,16 @@ fn a_patient_file_that_is_nearly_called_so_is_not_overlooked() {
 
 #[test]
 fn a_sidecar_with_other_capitals_is_not_overlooked() {
-    for (document, sidecar) in [("Scan.pdf", "scan.toml"), ("scan.pdf", "scan.pdf.Toml"), ("SCAN.PDF", "scan.pdf.toml")]
-    {
+    for (document, sidecar) in [("Scan.pdf", "scan.toml"), ("scan.pdf", "scan.pdf.Toml"), ("SCAN.PDF", "scan.json")] {
         let clinic = Clinic::new(&[]);
         clinic.drop_file(format!("inbox/bixby/{document}"), pdf("whose?"));
-        clinic.drop_file(format!("inbox/bixby/{sidecar}"), "[patient]\nidentifier = \"0000000002\"\n");
+        let statement = match sidecar.ends_with("json") {
+            true => "{\"patient\": {\"identifier\": \"0000000002\"}}",
+            false => "[patient]\nidentifier = \"0000000002\"\n",
+        };
+        clinic.drop_file(format!("inbox/bixby/{sidecar}"), statement);
         assert_eq!(clinic.run_once(), 1, "{sidecar}");
-        assert_refused(&clinic, &format!("bixby/{document}"), &["disagree"]);
+        assert_refused(&clinic, &format!("bixby/{document}"), &["disagree", "0000000001", "0000000002"]);
         assert!(!clinic.has(format!("inbox/bixby/{sidecar}")), "the sidecar follows");
     }
 }
@@ -614,4 +617,339 @@ fn a_sidecar_that_came_with_the_next_document_stays_with_it() {
         assert!(clinic.has("failed/bixby/scan.pdf.toml") && clinic.has("done/bixby/scan.pdf.receipt.json"));
         assert_eq!(clinic.accepted().len(), 1, "what its sidecar says of another patient was overlooked");
     }
+}
+
+// Names that are nearly right.
+
+/// `name` must be refused with a note that holds all `words`, and nothing was sent.
+fn is_not_sent(clinic: &Clinic, name: &str, words: &[&str]) {
+    assert_eq!(clinic.run_once(), 1, "{name} {words:?}");
+    assert_refused(clinic, name, words);
+    assert_eq!(clinic.record()["uploads"], 0, "{name} {words:?}");
+}
+
+#[test]
+fn a_sidecar_with_txt_appended_is_not_a_document() {
+    let patient_files = [
+        "patient.json",
+        "patient.toml.txt",
+        "patients.toml",
+        "patient (1).toml",
+        "patient - Copy.toml",
+        "patient .toml",
+        "Patient.tml",
+        "patient.txt",
+    ];
+    at_once(patient_files, |name| {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str(BY_NAME);
+        clinic.drop_file(format!("inbox/0000000002/{name}"), PATIENT);
+        clinic.drop_file("inbox/0000000002/scan.pdf", pdf("whose?"));
+        clinic.drop_file("inbox/0000000002/scans/other.pdf", pdf("other"));
+        is_not_sent(&clinic, "0000000002/scan.pdf", &["must be called patient.toml", name]);
+        assert_refused(&clinic, "0000000002/scans/other.pdf", &["must be called patient.toml", name]);
+        assert!(clinic.has(format!("inbox/0000000002/{name}")), "{name} is neither sent nor moved");
+    });
+    let sidecars = [
+        "scan.pdf.toml.txt",
+        "scan.pdf (1).toml",
+        "scan.pdf - Copy.json",
+        "scan.pdf.json.txt",
+        "Scan.PDF.TOML",
+        "scna.pdf.toml",
+    ];
+    at_once(sidecars, |name| {
+        let clinic = Clinic::new(&[]);
+        clinic.drop_file(format!("inbox/bixby/{name}"), "title = \"Whose?\"\n[patient]\nidentifier = \"0000000002\"\n");
+        clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+        is_not_sent(&clinic, "bixby/scan.pdf", &["scan.pdf.toml", name]);
+        assert!(clinic.has(format!("inbox/bixby/{name}")), "{name} is neither sent nor moved");
+        // Following the note, it is taken.
+        fs::remove_file(clinic.path("failed/bixby/scan.pdf.reason.txt")).unwrap();
+        fs::remove_file(clinic.path(format!("inbox/bixby/{name}"))).unwrap();
+        clinic.drop_file("inbox/bixby/scan.pdf.toml", "title = \"This one\"\n");
+        fs::rename(clinic.path("failed/bixby/scan.pdf"), clinic.path("inbox/bixby/scan.pdf")).unwrap();
+        assert_eq!(clinic.run_once(), 0, "{name}");
+        assert_eq!(clinic.accepted()[0]["title"], "This one");
+    });
+}
+
+#[test]
+fn a_file_that_is_just_being_renamed_is_waited_for() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox = format!("settle = \"100ms\"\nincomplete_after = \"60s\"\n{BY_NAME}");
+    clinic.drop_file("inbox/0000000002/patient.toml.txt", PATIENT.replace("0000000001", "0000000002"));
+    clinic.drop_file("inbox/0000000002/scan.pdf", pdf("waits"));
+    let _daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/later.pdf", pdf("later"));
+    clinic.wait_for_file("done/bixby/later.pdf.receipt.json");
+    assert_eq!((clinic.accepted().len(), clinic.files("failed").len()), (1, 0));
+    let folder = clinic.path("inbox/0000000002");
+    fs::rename(folder.join("patient.toml.txt"), folder.join("patient.toml")).unwrap();
+    clinic.wait_for_file("done/0000000002/scan.pdf.receipt.json");
+    assert!(clinic.accepted()[1].to_string().contains("2008-01-06"), "what patient.toml says is in the message");
+}
+
+#[test]
+fn a_document_that_is_called_patient_has_its_own_sidecar() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/patient.pdf", pdf("a"));
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("b"));
+    clinic.drop_file("inbox/bixby/scan.tmp", "leftover");
+    clinic.drop_file("inbox/bixby/scan.toml", "title = \"Stem\"\n");
+    assert_eq!(clinic.run_once(), 1, "the leftover is said");
+    assert_eq!(
+        clinic.files("done"),
+        ["patient.pdf", "patient.pdf.receipt.json", "scan.pdf", "scan.pdf.receipt.json", "scan.toml"]
+            .map(|name| format!("bixby/{name}"))
+    );
+    assert!(clinic.has("inbox/bixby/patient.toml") && clinic.has("inbox/bixby/scan.tmp"));
+    let mut titles: Vec<_> = clinic.accepted().iter().map(|sent| sent["title"].clone()).collect();
+    titles.sort_by_key(Value::to_string);
+    assert_eq!(titles, ["Stem", "patient.pdf"]);
+}
+
+#[test]
+fn two_documents_one_after_the_other_with_sidecars_in_other_capitals_are_both_filed() {
+    let clinic = Clinic::new(&[]);
+    for title in ["first", "second"] {
+        clinic.drop_file("inbox/bixby/Scan.pdf", pdf(title));
+        clinic.drop_file("inbox/bixby/scan.toml", format!("title = \"{title}\"\n"));
+        assert_eq!(clinic.run_once(), 0, "{title}");
+    }
+    let names = [
+        "Scan (2).pdf",
+        "Scan (2).pdf.receipt.json",
+        "Scan (2).toml",
+        "Scan.pdf",
+        "Scan.pdf.receipt.json",
+        "scan.toml",
+    ];
+    assert_eq!(clinic.files("done"), names.map(|name| format!("bixby/{name}")));
+}
+
+#[test]
+fn a_sidecar_that_came_long_before_its_document_is_not_taken_without_a_person() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str("orphan_after = \"2s\"\n");
+    clinic.drop_file("inbox/bixby/scan.pdf.toml", "title = \"Last week's\"\n");
+    let daemon = clinic.daemon();
+    clinic.drop_file("inbox/bixby/first.pdf", pdf("first"));
+    clinic.wait_for_file("done/bixby/first.pdf.receipt.json");
+    wait_for_age(Instant::now(), Duration::from_secs(3));
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("this week's"));
+    assert_refused(&clinic, "bixby/scan.pdf", &["long before the document came", "scan.pdf.toml", "save it again"]);
+    assert_eq!(clinic.accepted().len(), 1);
+    // Confirmed and put back, both are taken; by a daemon that was not running then as well.
+    daemon.kill();
+    fs::rename(clinic.path("failed/bixby/scan.pdf"), clinic.path("inbox/bixby/scan.pdf")).unwrap();
+    fs::rename(clinic.path("failed/bixby/scan.pdf.toml"), clinic.path("inbox/bixby/scan.pdf.toml")).unwrap();
+    assert_eq!(clinic.run_once(), 0);
+    assert_eq!(clinic.accepted()[1]["title"], "Last week's");
+    // One that lay there before a start.
+    clinic.drop_file("inbox/bixby/next.pdf.toml", "title = \"Old\"\n");
+    wait_for_age(Instant::now(), Duration::from_secs(3));
+    clinic.drop_file("inbox/bixby/next.pdf", pdf("next"));
+    assert_eq!(clinic.run_once(), 1);
+    assert_refused(&clinic, "bixby/next.pdf", &["long before the document came"]);
+}
+
+// What the folder's name says.
+
+#[test]
+fn a_folder_s_number_must_be_the_patient_s() {
+    at_once(
+        [
+            ("urn:redox:health-one:MR", "0000000009", false),
+            ("URN:Redox:health-one:mr", "0000000009", false),
+            ("urn:another:hospital", "0000000009", false),
+            ("urn:another:hospital", "0000000001", false),
+            ("URN:Redox:health-one:mr", "0000000001", true),
+        ],
+        |(system, value, agrees)| {
+            let mut clinic = Clinic::new(&[]);
+            clinic.inbox.push_str(BY_NAME);
+            let text = PATIENT.replace("urn:redox:health-one:MR", system).replace("0000000001", value);
+            clinic.drop_file("inbox/0000000001 Bixby/patient.toml", text);
+            clinic.drop_file("inbox/0000000001 Bixby/scan.pdf", pdf("whose?"));
+            if agrees {
+                assert_eq!(clinic.run_once(), 0, "{system} {value}");
+            } else {
+                is_not_sent(&clinic, "0000000001 Bixby/scan.pdf", &["different patients", "0000000001", value, system]);
+            }
+        },
+    );
+    // An inbox that does not say whose the numbers are.
+    for (value, code) in [("0000000001", 0), ("0000000002", 1)] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str("[inbox.patient]\nfolder_pattern = '^(?<identifier>[0-9]+)'\n");
+        clinic.drop_file("inbox/0000000001/patient.toml", PATIENT.replace("0000000001", value));
+        clinic.drop_file("inbox/0000000001/scan.pdf", pdf("whose?"));
+        assert_eq!(clinic.run_once(), code, "{value}");
+        assert_eq!(clinic.accepted().len(), usize::from(code == 0));
+    }
+}
+
+#[test]
+fn the_folder_name_is_a_statement_too() {
+    at_once(
+        [
+            ("2410 Wrongname", "Fischer", "Paul", false),
+            ("2410 Wrongname, P.", "Fischer", "Paul", false),
+            ("2410 Labs", "Fischer", "Paul", false),
+            ("2410 Fischer, P.", "Fischer", "Paul", true),
+            ("2410 fischer-lopez", "Fischer L\u{f3}pez", "Ana", true),
+            ("2410 2026", "Fischer", "Paul", true),
+            ("2410", "Fischer", "Paul", true),
+        ],
+        |(folder, family, given, agrees)| {
+            for way in ["patient.toml", "roster", "ignore"] {
+                let mut clinic = Clinic::new(&[]);
+                fs::remove_dir_all(clinic.path("inbox/bixby")).unwrap();
+                if way == "ignore" {
+                    clinic.inbox.push_str("folder_name = \"ignore\"\n");
+                }
+                match way {
+                    "roster" => {
+                        clinic.inbox.push_str("roster = \"patients.csv\"\n");
+                        clinic.drop_file("patients.csv", format!("{HEADER}2410,{family},{given},\n"));
+                    }
+                    _ => {
+                        let text = PATIENT.replace("0000000001", "2410").replace("Bixby", family);
+                        let text = text.replace("\"Timothy\", \"Paul\"", &format!("\"{given}\""));
+                        clinic.drop_file(format!("inbox/{folder}/patient.toml"), text);
+                    }
+                }
+                clinic.inbox.push_str(BY_NAME);
+                clinic.drop_file(format!("inbox/{folder}/scan.pdf"), pdf("whose?"));
+                if agrees || way == "ignore" {
+                    assert_eq!(clinic.run_once(), 0, "{folder} {way}");
+                    assert_eq!(clinic.accepted().len(), 1);
+                } else {
+                    let words = folder.trim_start_matches("2410 ");
+                    is_not_sent(&clinic, &format!("{folder}/scan.pdf"), &[words, "Paul Fischer", "another patient's"]);
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn what_a_folder_s_name_says_of_name_and_birth_date_must_agree() {
+    const PATTERN: &str = "[inbox.patient]\nidentifier_system = \"urn:redox:health-one:MR\"\nfolder_pattern = '^(?<identifier>[0-9]+) (?<family>[^,]+), (?<given>[^,]+), (?<birth_date>[0-9-]+)$'\n";
+    for (folder, what) in [
+        ("0000000001 BIXBY, P. T., 2008-01-06", ""),
+        ("0000000001 Bixby, Tamara, 2008-01-06", "the given name"),
+        ("0000000001 Alvarez, Timothy, 2008-01-06", "the family name"),
+        ("0000000001 Bixby, Timothy, 2008-06-01", "the birth date"),
+    ] {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str(PATTERN);
+        fs::rename(clinic.path("inbox/bixby"), clinic.path(format!("inbox/{folder}"))).unwrap();
+        clinic.drop_file(format!("inbox/{folder}/scan.pdf"), pdf("whose?"));
+        // Without a patient.toml the name alone says it.
+        clinic.drop_file("inbox/0000000002 Alvarez, Maria, 1990-02-03/scan.pdf", pdf("hers"));
+        assert_eq!(clinic.run_once(), i32::from(!what.is_empty()), "{folder}");
+        let sent = clinic.accepted();
+        let hers =
+            sent.iter().find(|sent| sent["patient_identifiers"][0]["value"] == "0000000002").unwrap().to_string();
+        assert!(hers.contains("1990-02-03") && hers.contains("Alvarez") && hers.contains("Maria"), "{hers}");
+        if what.is_empty() {
+            assert_eq!(sent.len(), 2);
+        } else {
+            assert_refused(&clinic, &format!("{folder}/scan.pdf"), &[what, "different patients"]);
+            assert_eq!(sent.len(), 1, "{folder}");
+        }
+    }
+}
+
+#[test]
+fn a_patient_folder_inside_another_is_refused() {
+    let clinic = || {
+        let mut clinic = Clinic::new(&[]);
+        clinic.inbox.push_str(BY_NAME);
+        clinic.drop_file("inbox/0000000001/patient.toml", PATIENT);
+        clinic
+    };
+    for inner in ["0000000002 Otherpatient", "0000000002 Otherpatient/Labs", "2026"] {
+        let clinic = clinic();
+        clinic.drop_file(format!("inbox/0000000001/{inner}/lab.pdf"), pdf("whose?"));
+        is_not_sent(&clinic, &format!("0000000001/{inner}/lab.pdf"), &["inside another patient", "move it up"]);
+    }
+    let inside = clinic();
+    inside.drop_file("inbox/0000000001/inner/patient.toml", PATIENT.replace("0000000001", "0000000002"));
+    inside.drop_file("inbox/0000000001/inner/deep/lab.pdf", pdf("whose?"));
+    is_not_sent(&inside, "0000000001/inner/deep/lab.pdf", &["inside another patient", "up"]);
+    let ordinary = clinic();
+    for inner in ["Labs 2026", "0000000001 once more"] {
+        ordinary.drop_file(format!("inbox/0000000001/{inner}/lab.pdf"), pdf(inner));
+    }
+    assert_eq!(ordinary.run_once(), 0);
+    assert_eq!(ordinary.accepted().len(), 2);
+    // With a list of patients, a year is nobody's number.
+    let mut listed = listed(&format!("{HEADER}{BIXBY}0000000002,Alvarez,,\n"));
+    listed.inbox.push_str(BY_NAME);
+    listed.drop_file("inbox/0000000001/2026/lab.pdf", pdf("a year"));
+    listed.drop_file("inbox/0000000001/0000000002 Alvarez/lab.pdf", pdf("whose?"));
+    assert_eq!(listed.run_once(), 1);
+    assert_refused(&listed, "0000000001/0000000002 Alvarez/lab.pdf", &["inside another patient"]);
+    assert_eq!(patients(&listed), ["0000000001"]);
+}
+
+#[test]
+fn the_list_and_the_folder_complete_each_other() {
+    let mut clinic = listed(
+        "identifier;family;given;birth_date;gender;identifier_system\n0000000001;Bixby;;2008-01-06;male;urn:redox:health-one:MR\n0000000002;Alvarez;Maria;1990-02-03;female;urn:other\n0000000002;Chen;Wei;1970-01-01;other;urn:redox:health-one:MR\n",
+    );
+    clinic.inbox.push_str(BY_NAME);
+    clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("birth_date = 2008-01-06", ""));
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.drop_file("inbox/0000000002/b.pdf", pdf("b"));
+    assert_eq!(clinic.run_once(), 0);
+    let sent = clinic.accepted().iter().map(Value::to_string).collect::<Vec<_>>();
+    let of = |word: &str| sent.iter().find(|sent| sent.contains(word)).unwrap();
+    assert!(of("Bixby").contains("2008-01-06") && of("Bixby").contains("Timothy"), "{sent:?}");
+    let chen = of("Chen");
+    assert!(["Wei", "1970-01-01", "\"other\""].iter().all(|word| chen.contains(word)), "{chen}");
+    for (from, to, what) in
+        [("gender = \"male\"", "gender = \"female\"", "the gender"), ("2008-01-06", "2008-01-07", "the birth date")]
+    {
+        clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace(from, to));
+        clinic.drop_file(format!("inbox/bixby/{what}.pdf"), pdf(what));
+        assert_eq!(clinic.run_once(), 1);
+        assert_refused(&clinic, &format!("bixby/{what}.pdf"), &[what, "the list says"]);
+    }
+}
+
+#[test]
+fn an_empty_list_waits_and_is_then_said() {
+    let mut clinic = listed("");
+    clinic.inbox = "settle = \"100ms\"\nincomplete_after = \"2s\"\nroster = \"patients.csv\"\n".into();
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("waits"));
+    let began = Instant::now();
+    let _daemon = clinic.daemon();
+    let log = || fs::read_to_string(clinic.path("daemon.log")).unwrap();
+    clinic.wait_for("the alarm", || log().contains("the list of patients (roster) cannot be used"));
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(clinic.has("inbox/bixby/scan.pdf"));
+    clinic.drop_file("patients.csv", format!("{HEADER}{BIXBY}"));
+    clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
+}
+
+#[test]
+fn folders_that_share_one_number_and_differ_in_another_stop_each_other() {
+    let clinic = Clinic::new(&[]);
+    let second = |value: &str| {
+        PATIENT.replace(
+            "type = \"MR\" }]",
+            &format!("type = \"MR\" }}, {{ system = \"urn:insurer\", value = \"{value}\" }}]"),
+        )
+    };
+    clinic.drop_file("inbox/bixby/patient.toml", second("5"));
+    clinic.drop_file(
+        "inbox/other/patient.toml",
+        second("6").replace("urn:redox:health-one:MR", "URN:redox:health-one:MR"),
+    );
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
+    is_not_sent(&clinic, "bixby/scan.pdf", &["another number", "\"5\" here and \"6\" there"]);
 }

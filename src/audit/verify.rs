@@ -21,6 +21,7 @@ use crate::{
     ledger::{Delivery, Ledger, LedgerError, Query, Stage},
     model::document::DeliveryId,
     model::path::RelPath,
+    model::words::display_name,
     platform::effect,
 };
 
@@ -141,7 +142,7 @@ struct Audit<'a> {
 
 impl Audit<'_> {
     fn count(&mut self, at: Timestamp, inbox: &Inbox, path: &RelPath) -> &mut Count {
-        let folder = path.first_folder().map(|folder| folder.to_string_lossy()).unwrap_or_default();
+        let folder = path.first_folder().map(display_name).unwrap_or_default();
         let day = self.report.days.entry(at.to_zoned(TimeZone::system()).date()).or_default();
         day.entry(format!("{}/{folder}", inbox.name)).or_default()
     }
@@ -159,7 +160,9 @@ impl Audit<'_> {
         }
         let listing = listing.unwrap_or_default();
         let mut lying: BTreeMap<RelPath, Timestamp> = BTreeMap::new();
-        for (path, _) in listing.documents() {
+        let contents = listing.contents();
+        let strays = contents.strays.iter().filter(|stray| stray.is_reported()).map(|stray| stray.path);
+        for path in contents.documents.iter().map(|(path, _)| *path).chain(strays) {
             let since = listing.entries.get(path).map(|entry| entry.stamp.ctime).unwrap_or_default();
             lying.insert(path.clone(), Timestamp::from_nanosecond(since).unwrap_or_default());
         }

@@ -130,6 +130,7 @@ name = "demo"
 path = "inbox"
 destination = "redox-fhir-sandbox"
 settle = "1s"
+hold = "0s"
 incomplete_after = "20s"
 [inbox.patient]
 identifier_system = "urn:redox:health-one:MR"

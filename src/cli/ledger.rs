@@ -14,6 +14,7 @@ use crate::{
     delivery::{Decision, held_problem, operator},
     ledger::{Delivery, Ledger, Query, SledLedger, Stage},
     model::document::DeliveryId,
+    model::words::display_name,
 };
 
 /// What `status` and `history` are told.
@@ -63,6 +64,9 @@ struct View {
     stage: &'static str,
     inbox: String,
     path: String,
+    /// The same for a terminal.
+    #[serde(skip)]
+    shown: String,
     updated: jiff::Timestamp,
     due: Option<jiff::Timestamp>,
     sends: u32,
@@ -85,6 +89,7 @@ impl View {
             stage,
             inbox: row.place.inbox.clone(),
             path: row.place.path.to_string(),
+            shown: display_name(row.place.path.as_path()),
             updated: row.updated,
             due: row.due(),
             sends: row.sends,
@@ -124,9 +129,9 @@ fn print(rows: &[Delivery], json: bool, none: &str) -> anyhow::Result<u8> {
     } else {
         for view in views {
             let at = view.updated.strftime("%Y-%m-%d %H:%M:%S UTC");
-            println!("{}  {:8}  {at}  {}: {}", view.id, view.stage, view.inbox, view.path);
+            println!("{}  {:8}  {at}  {}: {}", view.id, view.stage, view.inbox, view.shown);
             if !view.why.is_empty() {
-                println!("    {}", view.why);
+                println!("    {}", display_name(&view.why));
             }
         }
     }

@@ -7,7 +7,10 @@ use std::path::Path;
 use jiff::{ToSpan, Zoned, civil::Date};
 
 use super::{DONE, NOT_ALL, ledger};
-use crate::audit::verify::{Count, Report, verify};
+use crate::{
+    audit::verify::{Count, Report, verify},
+    model::words::display_name,
+};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
@@ -90,6 +93,6 @@ fn words(report: &Report, rehashed: bool) {
         n => println!("This does not add up ({n}):"),
     }
     for finding in &report.findings {
-        println!("\n{}\n    {}", finding.file.display(), finding.summary);
+        println!("\n{}\n    {}", display_name(&finding.file), finding.summary);
     }
 }

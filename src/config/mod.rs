@@ -37,6 +37,8 @@ pub struct Config {
     pub document_types: BTreeMap<String, Coding>,
     /// Kinds of file beyond the built-in ones.
     pub file_types: FileTypes,
+    /// The type of documents in folders of that name, as [`folded`](crate::model::path::folded) writes it.
+    pub type_folders: BTreeMap<Vec<u8>, Coding>,
     /// The account at Redox.
     pub redox: Settings,
     /// How documents are sent and retried.
@@ -74,6 +76,10 @@ pub struct Inbox {
     pub hold: Duration,
     /// How long a document whose end is missing is waited for.
     pub incomplete_after: Duration,
+    /// A sidecar that came so long before its document is not taken without a person.
+    pub orphan_after: Duration,
+    /// Whether the words of a patient folder's name must agree with the patient's name.
+    pub folder_name: FolderName,
     /// How changes are noticed.
     pub watch: Watch,
     /// Whether a document may come alone.
@@ -124,13 +130,29 @@ pub enum SidecarRule {
     Required,
 }
 
-/// Reads a patient's identifier out of a folder's name.
+/// Whether the words of a patient folder's name that `folder_pattern` leaves over are a statement of who the patient is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FolderName {
+    /// At least one of them must be part of the patient's name, where that is known.
+    #[default]
+    MustAgree,
+    /// They may say anything.
+    Ignore,
+}
+
+/// Reads what a patient folder's name says of the patient.
 #[derive(Clone, Debug)]
 pub struct FolderPattern {
-    /// The system of the identifier.
-    pub identifier_system: String,
-    /// With a group named `identifier`.
+    /// The system of the number; `None` when `patient.toml` or the roster must say it.
+    pub identifier_system: Option<String>,
+    /// With some of the groups [`GROUPS`](Self::GROUPS).
     pub pattern: Regex,
+}
+
+impl FolderPattern {
+    /// What a pattern's groups may be called.
+    pub const GROUPS: [&'static str; 4] = ["identifier", "family", "given", "birth_date"];
 }
 
 /// How documents are sent and retried.

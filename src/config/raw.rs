@@ -10,7 +10,7 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, TextRule, Watch,
+    Config, FolderName, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, TextRule, Watch,
     strict::{nearest, refuse, shown},
     units::{ByteSize, Duration},
 };
@@ -18,6 +18,7 @@ use crate::{
     model::{
         document::{Coding, Destination},
         file_kind::{FileKind, FileTypes, is_program},
+        path::folded,
     },
     redox::{Algorithm, Environment, Settings, UploadBody},
 };
@@ -30,7 +31,7 @@ const UNSPECIFIED: &str = "unspecified";
 pub(super) struct Raw {
     inbox: Vec<RawInbox>,
     #[serde(default)]
-    document_types: BTreeMap<String, Coding>,
+    document_types: BTreeMap<String, RawType>,
     #[serde(default)]
     file_types: FileTypes,
     redox: RawRedox,
@@ -40,6 +41,17 @@ pub(super) struct Raw {
     ledger: RawLedger,
     #[serde(default)]
     status: RawStatus,
+}
+
+/// A coding, and the folders whose documents are of that type.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawType {
+    system: String,
+    code: String,
+    display: Option<String>,
+    #[serde(default)]
+    folders: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +71,10 @@ struct RawInbox {
     hold: Duration,
     #[serde(default = "default_incomplete_after")]
     incomplete_after: Duration,
+    #[serde(default = "default_orphan_after")]
+    orphan_after: Duration,
+    #[serde(default)]
+    folder_name: FolderName,
     #[serde(default)]
     watch: Watch,
     #[serde(default)]
@@ -160,7 +176,7 @@ impl<'de> Deserialize<'de> for FileMode {
     }
 }
 
-/// A regular expression that names the identifier.
+/// A regular expression with at least one of the groups that say something of the patient, and no other.
 struct Pattern(Regex);
 
 impl<'de> Deserialize<'de> for Pattern {
@@ -168,9 +184,15 @@ impl<'de> Deserialize<'de> for Pattern {
         let text = String::deserialize(deserializer)?;
         let regex = Regex::new(&text)
             .map_err(|_| refuse::<D::Error>("a regular expression such as '^(?<identifier>[0-9]+)'"))?;
-        if !regex.capture_names().flatten().any(|name| name == "identifier") {
+        let mut groups = regex.capture_names().flatten().peekable();
+        if groups.peek().is_none() {
             return Err(refuse(
                 "a regular expression with a group for the patient's number, such as '^(?<identifier>[0-9]+)'",
+            ));
+        }
+        if !groups.all(|name| FolderPattern::GROUPS.contains(&name)) {
+            return Err(refuse(
+                "a regular expression whose groups are called identifier, family, given or birth_date, such as '^(?<identifier>[0-9]+)'",
             ));
         }
         Ok(Self(regex))
@@ -182,7 +204,11 @@ fn default_settle() -> Duration {
 }
 
 fn default_hold() -> Duration {
-    Duration::seconds(0)
+    Duration::seconds(30)
+}
+
+fn default_orphan_after() -> Duration {
+    Duration::seconds(3600)
 }
 
 fn default_incomplete_after() -> Duration {
@@ -240,7 +266,7 @@ impl Default for RawStatus {
 
 /// Checks what the types cannot say; relative paths become absolute beneath `folder`. The error is for a person.
 pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
-    let mut document_types = raw.document_types;
+    let (mut document_types, type_folders) = document_types(raw.document_types)?;
     document_types.entry(UNSPECIFIED.into()).or_insert_with(|| Coding {
         system: "http://terminology.hl7.org/CodeSystem/v3-NullFlavor".into(),
         code: "UNK".into(),
@@ -267,12 +293,41 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
         inboxes,
         document_types,
         file_types: file_types(raw.file_types)?,
+        type_folders,
         redox,
         delivery: delivery(&raw.delivery)?,
         ledger,
         history: raw.ledger.history.get(),
         status: Status { socket: folder.join(raw.status.socket), listen: raw.status.listen },
     })
+}
+
+/// The types by name, and by the folders that they name.
+#[allow(clippy::type_complexity, reason = "two maps, and each is used once")]
+fn document_types(
+    raw: BTreeMap<String, RawType>,
+) -> Result<(BTreeMap<String, Coding>, BTreeMap<Vec<u8>, Coding>), String> {
+    let (mut types, mut folders) = (BTreeMap::new(), BTreeMap::new());
+    for (name, raw) in raw {
+        let coding = Coding { system: raw.system, code: raw.code, display: raw.display };
+        for folder in raw.folders {
+            if folder.trim().is_empty() || folder.contains('/') {
+                return Err(format!(
+                    "document_types.{}: folders names folders inside a patient folder, such as \"Referrals\", without any /",
+                    shown(&name)
+                ));
+            }
+            if folders.insert(folded(folder.as_ref()), coding.clone()).is_some() {
+                return Err(format!(
+                    "document_types.{}: the folder \"{}\" is named twice; a folder has one type",
+                    shown(&name),
+                    shown(&folder)
+                ));
+            }
+        }
+        types.insert(name, coding);
+    }
+    Ok((types, folders))
 }
 
 fn redox(raw: RawRedox, request_timeout: Duration, folder: &Path) -> Result<Settings, String> {
@@ -327,9 +382,11 @@ fn inbox(
         (Some(system), _) if !system.contains(':') || system.contains(char::is_whitespace) => {
             return Err(format!("inbox {name}: identifier_system is not a URI such as \"urn:redox:health-one:MR\""));
         }
-        (Some(identifier_system), Some(Pattern(pattern))) => Some(FolderPattern { identifier_system, pattern }),
+        (identifier_system, Some(Pattern(pattern))) => Some(FolderPattern { identifier_system, pattern }),
         (None, None) => None,
-        _ => return Err(format!("inbox {name}: [inbox.patient] needs both identifier_system and folder_pattern")),
+        (Some(_), None) => {
+            return Err(format!("inbox {name}: [inbox.patient] has identifier_system and lacks folder_pattern"));
+        }
     };
     let document_type = types.get(&raw.document.kind).cloned().ok_or_else(|| {
         let hint = nearest(&raw.document.kind, types.keys().map(String::as_str));
@@ -354,6 +411,8 @@ fn inbox(
         settle: raw.settle.get(),
         hold: raw.hold.get(),
         incomplete_after: raw.incomplete_after.get(),
+        orphan_after: raw.orphan_after.get(),
+        folder_name: raw.folder_name,
         watch: raw.watch,
         sidecar: raw.sidecar,
         roster: raw.roster.map(|path| folder.join(path)),

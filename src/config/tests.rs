@@ -16,7 +16,7 @@ const MINIMAL: &str = r#"
     identifier_system = "urn:redox:health-one:MR"
     folder_pattern = '^(?<identifier>[0-9]+)'
     [document_types]
-    referral = { system = "http://loinc.org", code = "57133-1", display = "Referral note" }
+    referral = { system = "http://loinc.org", code = "57133-1", display = "Referral note", folders = ["Referrals"] }
     [redox]
     environment = "Staging"
     client_id = "00000000-0000-0000-0000-000000000000"
@@ -106,7 +106,11 @@ fn what_makes_no_sense_is_refused_with_words() {
         ("[inbox.patient]", "roster = \"/srv/chartdrop/inbox/patients.csv\"\n[inbox.patient]", "roster"),
         ("destination = \"redox-fhir-sandbox\"", "destination = \"a/b\"", "slug"),
         ("folder_pattern = '^(?<identifier>[0-9]+)'", "folder_pattern = '^[0-9]+'", "identifier"),
-        ("identifier_system = \"urn:redox:health-one:MR\"", "", "identifier_system"),
+        ("folder_pattern = '^(?<identifier>[0-9]+)'", "folder_pattern = '^(?<identifer>[0-9]+)'", "identifier, family"),
+        ("folder_pattern = '^(?<identifier>[0-9]+)'", "", "folder_pattern"),
+        ("folders = [\"Referrals\"]", "folders = [\"a/b\"]", "document_types.referral"),
+        ("folders = [\"Referrals\"]", "folders = [\"Referrals\", \"REFERRALS\"]", "named twice"),
+        ("name = \"front-desk\"", "name = \"front-desk\"\nfolder_name = \"maybe\"", "must-agree"),
         ("identifier_system = \"urn:redox:health-one:MR\"", "identifier_system = \"MR\"", "URI"),
         ("system = \"http://loinc.org\"", "system = \"LOINC\"", "document_types.referral"),
         ("client_id = \"00000000-0000-0000-0000-000000000000\"", "client_id = \"…\"", "client_id"),

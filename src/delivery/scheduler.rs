@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::Inbox,
     filing,
-    inbox::{Candidate, Listing, Lock, Settler, Watcher, scan},
+    inbox::{self, Candidate, Listing, Lock, Settler, Timing, Watcher, scan},
     model::path::RelPath,
     platform::heartbeat::Heartbeat,
 };
@@ -89,10 +89,11 @@ impl Engine {
                 mode,
                 stop: stop.child_token(),
                 slots: Arc::clone(&slots),
-                settler: Settler::new(inbox.settle, inbox.hold),
+                settler: Settler::new(Timing::of(inbox)),
                 queue: VecDeque::new(),
                 workers: JoinSet::new(),
                 waits: HashMap::new(),
+                strays: Vec::new(),
                 unread: false,
                 alarm: Alarm::default(),
                 pulse: self.pulses.get(&inbox.name).cloned().unwrap_or_default(),
@@ -163,6 +164,8 @@ struct InboxLoop {
     workers: JoinSet<(RelPath, Result<Outcome, DeliveryError>)>,
     /// Documents that wait for a person, which is nothing to wait for in [`Mode::Once`], or for what is said of them.
     waits: HashMap<RelPath, Waiting>,
+    /// What is no document and waits for a person.
+    strays: Vec<inbox::Waiting>,
     /// Some patient folder could not be read at the last look.
     unread: bool,
     alarm: Alarm,
@@ -202,7 +205,8 @@ impl InboxLoop {
                     mounts = listing.mounts.clone();
                     self.waits.retain(|path, _| listing.entries.contains_key(path));
                     let found = self.settler.observe(listing, now, BATCH);
-                    self.sound(found.documents, found.oldest);
+                    self.strays = found.waiting;
+                    self.sound(found.documents + self.strays.len(), found.oldest);
                     self.queue.extend(found.ready);
                     if matches!(self.mode, Mode::Once { .. }) && self.is_empty(found.documents) {
                         break;
@@ -331,7 +335,7 @@ impl InboxLoop {
         let root = self.inbox.path.clone();
         match tokio::task::spawn_blocking(move || scan(&root, || {})).await.map_err(broken)? {
             Ok(listing) if readable => {
-                self.summary.waiting = listing.documents().len();
+                self.summary.waiting = listing.contents().waiting();
                 self.summary.unread_folders = listing.unread.len();
             }
             _ => self.summary.unreadable.push(self.inbox.name.clone()),
@@ -354,6 +358,9 @@ impl InboxLoop {
                     if let Waiting::Inbox(why) = why {
                         *reasons.entry(why).or_default() += 1;
                     }
+                }
+                for stray in &self.strays {
+                    *reasons.entry(&stray.why).or_default() += 1;
                 }
                 for (why, documents) in reasons {
                     warn!(%inbox, documents, "not sent yet: {why}");

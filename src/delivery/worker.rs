@@ -117,6 +117,7 @@ impl Engine {
             inbox,
             types: &self.config.document_types,
             file_types: &self.config.file_types,
+            type_folders: &self.config.type_folders,
             size_limit: self.config.delivery.size_limit,
             vetting: &self.vetting,
         };

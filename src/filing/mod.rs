@@ -14,6 +14,7 @@ pub mod receipt;
 
 use std::{
     ffi::OsStr,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -27,6 +28,7 @@ use receipt::{Receipt, Status};
 
 use crate::{
     config::Inbox,
+    inbox::pairing::{self, Pairing},
     model::{document::Sha256, file_state::FileState, path::RelPath},
     platform::{
         dir::{Access, Dir, Kind, Spot, absent},
@@ -408,38 +410,22 @@ impl Beside {
 
 /// The sidecar that lies beside a document. An error means that this cannot be told.
 pub fn sidecar_of(folder: &Path, document: &RelPath) -> io::Result<Beside> {
-    let stem = |rel: &RelPath| rel.with_file_name(Path::new(rel.file_name()).file_stem().unwrap_or(rel.file_name()));
-    let (own, shared) = (document.folded(), stem(document).folded());
     let Some(parent) = absent(Dir::open(folder).and_then(|root| root.folder_of(document)))? else {
         return Ok(Beside::Nothing);
     };
-    let (mut owned, mut common, mut another) = (Vec::new(), Vec::new(), false);
+    let mut names = vec![document.file_name().to_owned()];
     for (name, kind) in parent.entries()? {
-        let other = document.with_file_name(&name);
-        if other == *document || kind != Kind::File {
-            continue;
-        }
-        let base = stem(&other).folded();
-        match is_sidecar(other.file_name()) {
-            true if base == own => owned.push(other),
-            true if base == shared => common.push(other),
-            // A note is nobody's twin: its own stem holds its document's ending.
-            false if base == shared || base == own => another = true,
-            _ => {}
+        if name != document.file_name() && kind == Kind::File {
+            names.push(name);
         }
     }
-    Ok(match (owned.as_slice(), common.as_slice()) {
-        ([], []) => Beside::Nothing,
-        ([one], []) => Beside::One(one.clone()),
-        ([one], _) if another => Beside::One(one.clone()),
-        ([], [one]) if !another => Beside::One(one.clone()),
-        _ => Beside::Unclear,
+    let sorted = pairing::sort(names.iter().map(OsString::as_os_str), |name| document.with_file_name(name));
+    let own = sorted.documents.into_iter().find(|(name, _)| *name == document.file_name());
+    Ok(match own.map_or(Pairing::Alone, |(_, pairing)| pairing) {
+        Pairing::Alone => Beside::Nothing,
+        Pairing::With(sidecar) => Beside::One(sidecar),
+        Pairing::Ambiguous => Beside::Unclear,
     })
-}
-
-fn is_sidecar(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes().to_ascii_lowercase();
-    (name.ends_with(b".toml") || name.ends_with(b".json")) && !name.ends_with(receipt::ENDING.as_bytes())
 }
 
 /// Whether a document is there, by its bytes. An error means that this cannot be told.

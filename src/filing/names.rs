@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    inbox::pairing::renamed_sidecar,
     model::path::RelPath,
     platform::dir::{Dir, Kind, absent},
 };
@@ -78,25 +79,7 @@ pub fn numbered(name: &OsStr, n: u32) -> OsString {
 /// The sidecar's name beside a document that was renamed from `old` to `new`. Names are compared without case, as sidecars
 /// are found.
 pub fn beside(sidecar: &OsStr, old: &OsStr, new: &OsStr) -> OsString {
-    fn stem(name: &OsStr) -> &[u8] {
-        Path::new(name).file_stem().unwrap_or(name).as_bytes()
-    }
-    let sidecar = sidecar.as_bytes();
-    let after = |start: &[u8]| {
-        let begins = sidecar.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-        begins.then(|| &sidecar[start.len()..])
-    };
-    let name = match (old == new, after(old.as_bytes()), after(stem(old))) {
-        (true, ..) => sidecar.to_vec(),
-        (false, Some(ending), _) => [new.as_bytes(), ending].concat(),
-        (false, None, Some(ending)) => [stem(new), ending].concat(),
-        // Its capitals are not those of ASCII: it is named after the whole document.
-        (false, None, None) => {
-            let extension = Path::new(OsStr::from_bytes(sidecar)).extension().unwrap_or_default();
-            [new.as_bytes(), b".", extension.as_bytes()].concat()
-        }
-    };
-    OsString::from_vec(name)
+    renamed_sidecar(sidecar, old, new)
 }
 
 /// The name of a document's receipt or reason. A name too long for that is cut, and marked with a part of its hash.

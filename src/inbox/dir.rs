@@ -27,6 +27,11 @@ impl InboxDir {
         self.0.file(rel)
     }
 
+    /// Removes a file. Its folders are not followed through links.
+    pub fn remove(&self, rel: &RelPath) -> io::Result<()> {
+        self.0.spot(rel)?.unlink()
+    }
+
     /// Reads a small file whole. `ErrorKind::FileTooLarge` past `limit` bytes.
     pub fn read_small(&self, rel: &RelPath, limit: u64) -> io::Result<Vec<u8>> {
         let bytes = effect::read_up_to(self.file(rel)?, limit + 1)?;

@@ -14,21 +14,26 @@ use super::{
     content::{self, Inspection, TextEncoding},
     dir::InboxDir,
     open_writers::{Writers, writers},
+    pairing::{Pairing, StrayKind},
     patient::{
         self,
         checks::{PatientChecks, PatientObjection},
+        folder::{FolderSays, name_disagrees},
     },
-    scan::{Kind, Pairing},
+    scan::Kind,
     settle::Candidate,
     sidecar::{self, Sidecar},
+    stray,
 };
 use crate::{
-    config::{Inbox, SidecarRule, TextRule},
+    config::{FolderName, Inbox, SidecarRule, TextRule},
     model::document::{Coding, Content, Document, Metadata, Patient, Sha1, Sha256},
     model::fhir,
     model::file_kind::{FileKind, FileTypes},
     model::file_state::FileState,
+    model::path::{RelPath, folded},
     model::problem::{Problem, size_words},
+    model::words,
     platform::effect,
 };
 
@@ -75,6 +80,8 @@ pub struct Rules<'a> {
     pub types: &'a BTreeMap<String, Coding>,
     /// Kinds of file beyond the built-in ones.
     pub file_types: &'a FileTypes,
+    /// The types of documents in folders of these names, folded.
+    pub type_folders: &'a BTreeMap<Vec<u8>, Coding>,
     /// The largest file that is sent, in bytes.
     pub size_limit: u64,
     /// What is known of patients besides.
@@ -110,6 +117,29 @@ impl From<PatientObjection> for Stop {
 
 /// Identifies a candidate. Blocking: reads the whole file once.
 pub fn identify(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
+    let identified = identified(root, rules, candidate, now);
+    if !matches!(identified, Identified::NotYet { .. })
+        && let Some(note) = &candidate.note
+    {
+        clear_note(root, note);
+    }
+    identified
+}
+
+/// Removes the reason of an earlier refusal that a person has moved back together with its document: what it says is over.
+/// One that is not ours, or cannot be removed, stays; once its document is gone it is reported.
+fn clear_note(root: &InboxDir, note: &RelPath) {
+    let is_ours = |bytes: &[u8]| {
+        let line = bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let record = serde_json::from_slice::<serde_json::Value>(line).unwrap_or_default();
+        record.get("key").is_some() && record.get("code").is_some()
+    };
+    if root.read_small(note, sidecar::FILE_LIMIT).is_ok_and(|bytes| is_ours(&bytes)) {
+        root.remove(note).ok();
+    }
+}
+
+fn identified(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: Instant) -> Identified {
     let pause = rules.inbox.settle.max(Duration::from_millis(500));
     let waited = now.saturating_duration_since(candidate.since);
     let left = rules.inbox.incomplete_after.saturating_sub(waited);
@@ -138,11 +168,17 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: boo
         )
         .into());
     }
-    let patient = patient_of(root, rules, candidate)?;
+    stray_of(candidate)?;
+    let says = patient_of(root, rules, candidate)?;
     let sidecar = sidecar_of(root, rules, candidate)?;
-    let patient = sidecar.confirm(patient)?;
+    let patient = rules.vetting.complete(rules.inbox, sidecar.confirm(says.patient)?)?;
+    if rules.inbox.folder_name == FolderName::MustAgree
+        && let Some(problem) = name_disagrees(&says.left_over, &patient)
+    {
+        return Err(problem.into());
+    }
     rules.vetting.check(rules.inbox, &candidate.path, &patient)?;
-    let metadata = sidecar.metadata(&rules.inbox.document_type, rules.types)?;
+    let metadata = sidecar.metadata(default_type(rules, candidate), rules.types)?;
 
     let file = root.file(&candidate.path).map_err(later)?;
     unchanged(&file, candidate)?;
@@ -177,17 +213,42 @@ fn plain_name(candidate: &Candidate) -> Result<String, Problem> {
     let name = candidate.path.file_name();
     match name.to_str() {
         None => Err(Problem::new("bad-name", "The document's name holds characters that cannot be read.", rename)),
-        Some(text) if text.chars().any(char::is_control) => Err(Problem::new(
-            "bad-name",
-            "The document's name holds a line break or another invisible character.",
-            rename,
-        )),
         Some(_) if name.len() > NAME_LIMIT || candidate.path.to_string().len() > PATH_LIMIT => Err(Problem::new(
             "bad-name",
             "The document's name, or the names of the folders it lies in, are too long.",
             rename,
         )),
-        Some(text) => Ok(text.to_owned()),
+        // It becomes the document's title, where nothing may turn the text around or break the line.
+        Some(text) => match words::title(text) {
+            title if title.is_empty() => {
+                Err(Problem::new("bad-name", "The document's name holds no character that can be seen.", rename))
+            }
+            title => Ok(title),
+        },
+    }
+}
+
+/// The type of a document whose sidecar names none: that of the nearest folder that has one, or the inbox's.
+fn default_type<'a>(rules: Rules<'a>, candidate: &Candidate) -> &'a Coding {
+    let folders = candidate.path.as_path().ancestors().skip(1).filter_map(|folder| folder.file_name());
+    let inner = folders.collect::<Vec<_>>();
+    // The last one is the patient's own.
+    let inner = inner.iter().take(inner.len().saturating_sub(1));
+    inner.filter_map(|name| rules.type_folders.get(&folded(name))).next().unwrap_or(&rules.inbox.document_type)
+}
+
+/// Beside a file that may say whose the document is, or what it is, and is not read for its name.
+fn stray_of(candidate: &Candidate) -> Result<(), Stop> {
+    match &candidate.stray {
+        None => Ok(()),
+        Some((stray, StrayKind::PatientLike)) => Err(Stop::Incomplete(
+            "a file in its folder looks like a patient.toml and is not called so",
+            patient::folder::misnamed(stray.file_name()),
+        )),
+        Some((stray, _)) => Err(Stop::Incomplete(
+            "a file beside it looks like its sidecar and is not called so",
+            stray::sidecar_misnamed(stray),
+        )),
     }
 }
 
@@ -202,7 +263,7 @@ fn plain_kind(kind: Kind) -> Result<(), Problem> {
             "This is not a document but a special file (a pipe, a socket or a device).",
             "Remove it, and drop the document itself into the patient's folder in the inbox.",
         ),
-        Kind::TooDeep => (
+        Kind::TooDeep | Kind::OddFolder => (
             "This folder lies too deep inside other folders to be looked into.",
             "Move its documents up, into the patient's folder in the inbox.",
         ),
@@ -210,13 +271,21 @@ fn plain_kind(kind: Kind) -> Result<(), Problem> {
     Err(Problem::new("not-a-file", summary, remedy))
 }
 
-fn patient_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<Patient, Stop> {
-    if let Some(misnamed) = &candidate.misnamed {
-        return Err(patient::folder::misnamed(misnamed.file_name()).into());
-    }
-    patient::folder::of_folder(root, &candidate.path, rules.inbox.patient.as_ref()).map_err(|failure| match failure {
+fn patient_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<FolderSays, Stop> {
+    let roster = rules.vetting.roster(rules.inbox);
+    let says = patient::folder::of_folder(root, &candidate.path, rules.inbox.patient.as_ref(), roster);
+    says.map_err(|failure| match failure {
         patient::folder::Failure::Refused(refusal) => Stop::Refused(refusal),
         patient::folder::Failure::Busy(error) => later(error),
+        patient::folder::Failure::NotYet(why) => Stop::NotYet(why),
+        patient::folder::Failure::Empty => Stop::Incomplete(
+            "the patient.toml of its folder is still empty",
+            Problem::new(
+                "patient-empty",
+                "The patient.toml in the patient's folder is empty, so it does not say whose folder it is.",
+                "Write the patient's number, name and birth date into the patient.toml in the inbox, or delete it if the folder's name says whose folder it is. Then move the document back there.",
+            ),
+        ),
     })
 }
 
@@ -229,12 +298,25 @@ fn sidecar_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Resul
                     return Err(Problem::new(
                         "sidecar-unreadable",
                         "The document's sidecar is not a plain, short text file.",
-                        "Mend the sidecar, then move it and the document back into the patient's folder in the inbox.",
+                        "Correct the sidecar, then move it and the document back into the patient's folder in the inbox.",
                     )
                     .into());
                 }
                 Err(error) => return Err(later(error)),
             };
+            if patient::folder::is_blank(&bytes) {
+                return Err(Stop::Incomplete(
+                    "its sidecar is still empty",
+                    Problem::new(
+                        "sidecar-empty",
+                        format!("The document's sidecar (\"{}\") is empty: it says nothing of the document.", words::display_name(rel.file_name())),
+                        "Write into it what it should say, or delete it if the document needs none. Then move it and the document back into the patient's folder in the inbox.",
+                    ),
+                ));
+            }
+            if candidate.has_old_sidecar {
+                return Err(stray::sidecar_too_old(rel).into());
+            }
             let is_json = rel.file_name().as_bytes().to_ascii_lowercase().ends_with(b".json");
             Ok(sidecar::parse(&bytes, is_json)?)
         }

@@ -8,10 +8,12 @@ mod dir;
 mod identify;
 mod lock;
 mod open_writers;
+pub mod pairing;
 mod patient;
 mod scan;
 mod settle;
 mod sidecar;
+mod stray;
 mod watch;
 
 pub use content::{Inspection, TextEncoding, inspect};
@@ -19,12 +21,14 @@ pub use dir::InboxDir;
 pub use identify::{Identified, PATH_LIMIT, Ready, Rules, identify};
 pub use lock::Lock;
 pub use open_writers::may_ask_for_others;
+pub use pairing::{Pairing, Role, role};
 pub use patient::{
     checks::{PatientChecks, PatientObjection},
     roster::{Roster, RosterError},
 };
-pub use scan::{Listing, Pairing, Role, role, scan};
-pub use settle::{Candidate, Observation, Settler};
+pub use scan::{Contents, Listing, scan};
+pub use settle::{Candidate, Observation, Settler, Timing};
+pub use stray::Waiting;
 pub use watch::Watcher;
 
 /// The readers of what people write.

@@ -1,31 +1,17 @@
-//! Looks at an inbox as it is now: every file in it, what each is for, and which sidecar belongs to which document.
+//! Looks at an inbox as it is now: every file in it, and what each is for.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::{OsStr, OsString},
     fs::Metadata,
     io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileTypeExt, MetadataExt},
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
+use super::pairing::{self, Concerns, PATIENT_FILE, Pairing, Role, StrayKind, role};
 use crate::model::file_state::FileState;
-use crate::{
-    model::path::{Folded, RelPath},
-    platform::effect,
-};
-
-/// What a patient folder's own file is called.
-pub const PATIENT_FILE: &str = "patient.toml";
-
-/// What Notepad makes of it, and Windows shows as `patient.toml`.
-const PATIENT_TEXT_FILE: &[u8] = b"patient.toml.txt";
-
-/// What a sidecar's name adds to its document's.
-const SIDECAR_ENDINGS: [&str; 4] = [".toml", ".json", ".TOML", ".JSON"];
+use crate::{model::path::RelPath, platform::effect};
 
 /// How deep folders may lie in each other.
 const DEPTH: usize = 32;
@@ -64,63 +50,36 @@ pub enum Kind {
     Special,
     /// A folder that lies too deep to be looked into.
     TooDeep,
+    /// A folder that is called like a temporary or hidden file, and is not looked into.
+    OddFolder,
 }
 
-/// What a file is for, by its name alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// To be sent.
-    Document,
-    /// Says something of a document.
-    Sidecar,
-    /// Says whose folder this is.
-    PatientFile,
-    /// Left behind by a scanner, a desktop, or by us: never sent, never moved.
-    Litter,
+/// What an inbox holds, sorted by what it is for.
+#[derive(Debug, Default)]
+pub struct Contents<'a> {
+    /// Every document with its sidecar.
+    pub documents: Vec<(&'a RelPath, Pairing)>,
+    /// Everything that a person has to look at: neither a document, nor of one, nor known litter.
+    pub strays: Vec<Stray<'a>>,
 }
 
-/// The sidecar of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pairing {
-    /// There is none.
-    Alone,
-    /// There is one.
-    With(RelPath),
-    /// More than one could be meant, or one could be meant for more than one document.
-    Ambiguous,
+/// A file or folder that a person has to look at.
+#[derive(Clone, Debug)]
+pub struct Stray<'a> {
+    /// Where it is.
+    pub path: &'a RelPath,
+    /// Why it is one.
+    pub kind: StrayKind,
+    /// The documents that it may say something of.
+    pub documents: Vec<&'a RelPath>,
+    /// It may say something of every document beneath its folder.
+    pub concerns_folder: bool,
 }
 
-/// What a name says of its file's role.
-pub fn role(name: &OsStr) -> Role {
-    let lower = name.as_bytes().to_ascii_lowercase();
-    let ends = |ending: &str| lower.ends_with(ending.as_bytes());
-    let starts = |start: &str| lower.starts_with(start.as_bytes());
-    let litter = starts(".")
-        || starts("~$")
-        || starts("@eadir")
-        || lower == b"thumbs.db"
-        || lower == b"desktop.ini"
-        || [
-            ".tmp",
-            ".part",
-            ".partial",
-            ".crdownload",
-            ".filepart",
-            "~",
-            ".receipt.json",
-            ".reason.txt",
-            ":zone.identifier",
-        ]
-        .into_iter()
-        .any(ends);
-    if litter {
-        Role::Litter
-    } else if lower == PATIENT_FILE.as_bytes() || lower == PATIENT_TEXT_FILE {
-        Role::PatientFile
-    } else if ends(".toml") || ends(".json") {
-        Role::Sidecar
-    } else {
-        Role::Document
+impl Stray<'_> {
+    /// A reason that came back from failed with its document is dealt with together with that.
+    pub fn is_reported(&self) -> bool {
+        self.kind != StrayKind::Note || self.documents.is_empty()
     }
 }
 
@@ -155,16 +114,19 @@ pub fn scan(root: &Path, alive: impl Fn()) -> io::Result<Listing> {
                 }
             };
             let path = child.path();
-            let is_litter = role(&child.file_name()) == Role::Litter;
-            if metadata.is_dir() && depth < DEPTH {
-                if !is_litter {
-                    if metadata.dev() != device {
-                        listing.mounts.push(path.clone());
-                    }
-                    folders.push((path, depth + 1, metadata.dev()));
+            let role = role(&child.file_name());
+            let is_odd = matches!(role, Role::Temporary | Role::Hidden);
+            if role == Role::Litter {
+                continue;
+            }
+            if metadata.is_dir() && depth < DEPTH && !is_odd {
+                if metadata.dev() != device {
+                    listing.mounts.push(path.clone());
                 }
-            } else if !is_litter && let Some(rel) = path.strip_prefix(root).ok().and_then(RelPath::new) {
-                listing.entries.insert(rel, Entry { kind: kind(&metadata), stamp: FileState::of(&metadata), device });
+                folders.push((path, depth + 1, metadata.dev()));
+            } else if let Some(rel) = path.strip_prefix(root).ok().and_then(RelPath::new) {
+                let kind = if metadata.is_dir() && is_odd { Kind::OddFolder } else { kind(&metadata) };
+                listing.entries.insert(rel, Entry { kind, stamp: FileState::of(&metadata), device });
             }
         }
     }
@@ -186,137 +148,56 @@ fn kind(metadata: &Metadata) -> Kind {
 }
 
 impl Listing {
-    /// Every document with its sidecar, by place.
-    ///
-    /// `scan.pdf.toml` belongs to `scan.pdf`; `scan.toml` as well, when no other document there is called `scan`. Names are
-    /// compared as Windows and Macs do, without case: a sidecar that is overlooked contradicts nothing.
-    pub fn documents(&self) -> Vec<(&RelPath, Pairing)> {
-        let (mut documents, mut sidecars) = (Vec::new(), HashMap::<Folded, Vec<&RelPath>>::new());
-        let mut folders = HashSet::new();
+    /// Everything in it, sorted by what it is for.
+    pub fn contents(&self) -> Contents<'_> {
+        let mut contents = Contents::default();
+        let mut folders = HashMap::<&OsStr, (bool, Vec<&RelPath>)>::new();
         for rel in self.entries.keys() {
-            match role(rel.file_name()) {
-                Role::Document => documents.push(rel),
-                // `scan.toml` says something of all that is called `scan`.
-                Role::Sidecar => {
-                    sidecars.entry(stem(rel).folded()).or_default().push(rel);
-                    folders.insert(rel.folder());
-                }
-                Role::PatientFile | Role::Litter => {}
+            let (is_plain, files) = folders.entry(rel.folder()).or_default();
+            if files.is_empty() {
+                *is_plain = true;
+            }
+            // A folder with very many scans has seldom anything else.
+            *is_plain &=
+                matches!(role(rel.file_name()), Role::Document | Role::PatientFile) && !rel.folder().is_empty();
+            files.push(rel);
+        }
+        for (folder, (is_plain, files)) in folders {
+            if is_plain {
+                let documents = files.into_iter().filter(|rel| rel.file_name() != PATIENT_FILE);
+                contents.documents.extend(documents.map(|rel| (rel, Pairing::Alone)));
+            } else {
+                contents.add(folder, &files);
             }
         }
-        let mut bearers: HashMap<Folded, usize> = HashMap::new();
-        for rel in documents.iter().filter(|rel| folders.contains(rel.folder())) {
-            // Without an ending the name is its own stem.
-            let names = BTreeSet::from([rel.folded(), stem(rel).folded()]);
-            names.into_iter().for_each(|name| *bearers.entry(name).or_default() += 1);
-        }
-        let pair = |rel: &RelPath| {
-            // A folder with very many scans has seldom a sidecar.
-            if !folders.contains(rel.folder()) {
-                return Pairing::Alone;
-            }
-            let found = |base: &RelPath| {
-                let name = base.folded();
-                let alone = bearers.get(&name) == Some(&1);
-                (sidecars.get(&name).map(Vec::as_slice).unwrap_or_default(), alone)
+        contents
+    }
+}
+
+impl<'a> Contents<'a> {
+    /// How many files are neither sent nor litter: a reason that came back with its document is a part of that.
+    pub fn waiting(&self) -> usize {
+        self.documents.len() + self.strays.iter().filter(|stray| stray.is_reported()).count()
+    }
+
+    fn add(&mut self, folder: &OsStr, files: &[&'a RelPath]) {
+        let by_name: HashMap<&OsStr, &'a RelPath> = files.iter().map(|rel| (rel.file_name(), *rel)).collect();
+        let sorted = pairing::sort(by_name.keys().copied(), |name| {
+            by_name.get(name).map_or_else(|| files[0].with_file_name(name), |rel| (*rel).clone())
+        });
+        self.documents.extend(sorted.documents.into_iter().map(|(name, pairing)| (by_name[name], pairing)));
+        for stray in sorted.strays {
+            let documents = match &stray.concerns {
+                Concerns::Documents(names) => names.iter().map(|name| by_name[name]).collect(),
+                Concerns::Nothing | Concerns::Folder => Vec::new(),
             };
-            let (exact, shared) = (found(rel), if &stem(rel) == rel { (&[][..], true) } else { found(&stem(rel)) });
-            match (exact, shared) {
-                (([], _), ([], _)) => Pairing::Alone,
-                (([one], true), ([], _)) => Pairing::With((*one).clone()),
-                // `scan.toml` is another document's when that one is the only other `scan` without a sidecar of its own;
-                // we do not guess.
-                (([one], true), (_, false)) => Pairing::With((*one).clone()),
-                (([], _), ([one], true)) => Pairing::With((*one).clone()),
-                _ => Pairing::Ambiguous,
-            }
-        };
-        documents.into_iter().map(|rel| (rel, pair(rel))).collect()
-    }
-
-    /// Files that are meant to say whose a folder is, and are not read, for their names are not quite right.
-    pub fn misnamed(&self) -> Vec<&RelPath> {
-        let is_misnamed = |name: &OsStr| name != PATIENT_FILE && role(name) == Role::PatientFile;
-        self.entries.keys().filter(|rel| is_misnamed(rel.file_name())).collect()
-    }
-}
-
-/// Every name that a document's sidecar may have.
-pub fn sidecar_names(document: &RelPath) -> Vec<RelPath> {
-    let stem = stem(document);
-    let bases = if &stem == document { vec![stem] } else { vec![document.clone(), stem] };
-    bases.iter().flat_map(|base| SIDECAR_ENDINGS.map(|ending| with_ending(base, ending))).collect()
-}
-
-/// `folder/scan.pdf` → `folder/scan`.
-fn stem(rel: &RelPath) -> RelPath {
-    rel.with_file_name(Path::new(rel.file_name()).file_stem().unwrap_or(rel.file_name()))
-}
-
-fn with_ending(rel: &RelPath, ending: &str) -> RelPath {
-    let mut name = OsString::from(rel.file_name());
-    name.push(ending);
-    rel.with_file_name(&name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listing(names: &[&str]) -> Listing {
-        let stamp = FileState { dev: 0, ino: 0, size: 1, mtime: 0, ctime: 0 };
-        let entry = Entry { kind: Kind::Regular, stamp, device: 0 };
-        let entries = names.iter().map(|name| (RelPath::new(Path::new(name)).unwrap(), entry)).collect();
-        Listing { entries, ..Listing::default() }
-    }
-
-    fn pairs(names: &[&str]) -> Vec<(String, Pairing)> {
-        listing(names).documents().into_iter().map(|(rel, pairing)| (rel.to_string(), pairing)).collect()
-    }
-
-    fn with(name: &str) -> Pairing {
-        Pairing::With(RelPath::new(Path::new(name)).unwrap())
-    }
-
-    #[test]
-    fn a_sidecar_belongs_to_the_document_it_names() {
-        assert_eq!(pairs(&["a/s.pdf", "a/s.pdf.toml"]), [("a/s.pdf".into(), with("a/s.pdf.toml"))]);
-        assert_eq!(pairs(&["a/s.pdf", "a/s.json"]), [("a/s.pdf".into(), with("a/s.json"))]);
-        assert_eq!(pairs(&["a/s.pdf", "b/s.json"]), [("a/s.pdf".into(), Pairing::Alone)]);
-    }
-
-    #[test]
-    fn a_sidecar_for_two_is_for_nobody() {
-        let found = pairs(&["a/s.jpg", "a/s.pdf", "a/s.toml"]);
-        assert_eq!(found, [("a/s.jpg".into(), Pairing::Ambiguous), ("a/s.pdf".into(), Pairing::Ambiguous)]);
-        assert_eq!(pairs(&["a/s.pdf", "a/s.toml", "a/s.pdf.json"]), [("a/s.pdf".into(), Pairing::Ambiguous)]);
-        assert_eq!(pairs(&["a/s.pdf", "a/s.pdf.toml", "a/s.pdf.json"]), [("a/s.pdf".into(), Pairing::Ambiguous)]);
-    }
-
-    #[test]
-    fn a_sidecar_s_name_is_compared_without_case() {
-        assert_eq!(pairs(&["a/Scan.PDF", "a/scan.Toml"]), [("a/Scan.PDF".into(), with("a/scan.Toml"))]);
-        assert_eq!(pairs(&["a/scan.pdf", "a/SCAN.PDF.JSON"]), [("a/scan.pdf".into(), with("a/SCAN.PDF.JSON"))]);
-        let (one, two) = ("a/M\u{fc}ller.pdf", "a/mu\u{308}ller.toml");
-        assert_eq!(pairs(&[one, two]), [(one.into(), with(two))]);
-        let twins = pairs(&["a/Scan.pdf", "a/scan.pdf", "a/scan.pdf.toml"]);
-        assert!(twins.iter().all(|(_, pairing)| *pairing == Pairing::Ambiguous), "{twins:?}");
-        assert_eq!(pairs(&["a/scan", "a/Scan.toml"]), [("a/scan".into(), with("a/Scan.toml"))]);
-    }
-
-    #[test]
-    fn what_scanners_and_desktops_leave_behind_is_not_a_document() {
-        for name in
-            ["Thumbs.db", "desktop.ini", ".DS_Store", "._s.pdf", "~$s.docx", "s.tmp", "s.pdf.part", "s.crdownload"]
+            let concerns_folder = stray.concerns == Concerns::Folder && !folder.is_empty();
+            self.strays.push(Stray { path: by_name[stray.name], kind: stray.kind, documents, concerns_folder });
+        }
+        if folder.is_empty()
+            && let Some(path) = by_name.get(OsStr::new(PATIENT_FILE))
         {
-            assert_eq!(role(OsStr::new(name)), Role::Litter, "{name}");
+            self.strays.push(Stray { path, kind: StrayKind::Homeless, documents: Vec::new(), concerns_folder: false });
         }
-        for name in ["s.pdf.reason.txt", "s.pdf.receipt.json", "@eaDir"] {
-            assert_eq!(role(OsStr::new(name)), Role::Litter, "{name}");
-        }
-        for name in ["patient.toml", "Patient.TOML", "patient.toml.txt"] {
-            assert_eq!(role(OsStr::new(name)), Role::PatientFile, "{name}");
-        }
-        assert_eq!(role(OsStr::new("reason.txt")), Role::Document);
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         units::{Date, Instant},
     },
     model::document::{Author, Coding, DocStatus, Metadata, Patient},
+    model::words::{display_name, title},
 };
 
 /// A sidecar is a few lines.
@@ -79,7 +80,7 @@ fn bad(code: &'static str, why: &str) -> Problem {
     Problem::new(
         code,
         format!("The document's sidecar (the small text file that describes it) cannot be used: {why}."),
-        "Mend the sidecar, then move it and the document back into the patient's folder in the inbox.",
+        "Correct the sidecar, then move it and the document back into the patient's folder in the inbox.",
     )
 }
 
@@ -87,23 +88,27 @@ impl Sidecar {
     /// Holds the sidecar's statement of the patient against the folder's, and adds what the folder did not say.
     pub fn confirm(&self, mut patient: Patient) -> Result<Patient, Problem> {
         let Some(statement) = &self.patient else { return Ok(patient) };
-        let mismatch = |summary: &str| {
+        let mismatch = |what: &str, folder: &str, sidecar: &str| {
             Problem::new(
                 "patient-mismatch",
                 format!(
-                    "The folder and the document's sidecar disagree on {summary}, so the document may be another patient's. It was not sent to anybody."
+                    "The folder and the document's sidecar disagree on {what}: it is \"{}\" by the folder and \"{}\" by the sidecar. So the document may be another patient's. It was not sent to anybody.",
+                    display_name(folder),
+                    display_name(sidecar)
                 ),
-                "Find out whose document it is. If it is this patient's, mend the sidecar; if not, move document and sidecar to the right patient's folder in the inbox.",
+                "Find out whose document it is. If it is this patient's, correct the sidecar; if not, move document and sidecar to the right patient's folder in the inbox.",
             )
         };
         if let Some(identifier) = &statement.identifier
-            && !patient.identifier.iter().any(|known| &known.value == identifier)
+            && !patient.identifier.iter().any(|known| known.value.trim() == identifier.trim())
         {
-            return Err(mismatch("the patient's number"));
+            let known: Vec<_> = patient.identifier.iter().map(|known| known.value.as_str()).collect();
+            let stated: String = identifier.chars().take(64).collect();
+            return Err(mismatch("the patient's number", &known.join(", "), &stated));
         }
         if let Some(Date(stated)) = statement.birth_date {
-            if patient.birth_date.is_some_and(|known| known != stated) {
-                return Err(mismatch("the patient's birth date"));
+            if let Some(known) = patient.birth_date.filter(|known| *known != stated) {
+                return Err(mismatch("the patient's birth date", &known.to_string(), &stated.to_string()));
             }
             patient.birth_date = Some(stated);
         }
@@ -124,8 +129,8 @@ impl Sidecar {
             })?,
         };
         let metadata = Metadata {
-            title: self.title,
-            description: self.description,
+            title: self.title.as_deref().map(title),
+            description: self.description.as_deref().map(title),
             date: self.date.map(|instant| instant.0),
             kind,
             category: self.category.unwrap_or_else(|| CATEGORY.into()),

@@ -8,4 +8,5 @@ pub mod message;
 pub mod path;
 pub mod patient;
 pub mod problem;
+pub mod words;
 pub mod written_time;

@@ -10,9 +10,12 @@ use std::{
 use icu_normalizer::DecomposingNormalizerBorrowed;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::words::is_unsafe;
+
 /// Which inbox, and the relative path beneath its root (never empty, never `..`).
 ///
-/// Stored and shown with `%` and whatever is not UTF-8 as `%XX`, so that any name survives JSON.
+/// Stored and shown with `%`, whatever is not UTF-8, and what must not reach a terminal as `%XX`, so that any name survives
+/// JSON, and none breaks or turns around the line that it is in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InboxPath {
@@ -29,8 +32,22 @@ pub struct InboxPath {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelPath(OsString);
 
-/// A place as Windows and Macs compare names: the folder, and the name without case, however its `ü` is written.
-pub type Folded = (Option<RelPath>, Vec<u8>);
+/// A name as Windows and Macs compare names: without case, however its `ü` is written.
+pub fn folded(name: &OsStr) -> Vec<u8> {
+    match name.to_str() {
+        Some(text) if !text.is_ascii() => composed(text.to_lowercase().as_ref()),
+        _ => name.as_bytes().to_ascii_lowercase(),
+    }
+}
+
+/// A name in its one Unicode form: a Mac writes `ü` as two characters, and Windows as one.
+pub fn composed(name: &OsStr) -> Vec<u8> {
+    const PLAIN: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizerBorrowed::new_nfd();
+    match name.to_str() {
+        Some(text) if !text.is_ascii() => PLAIN.normalize(text).into_owned().into_bytes(),
+        _ => name.as_bytes().to_vec(),
+    }
+}
 
 impl RelPath {
     /// `None` for an empty path and for one with a root, `.` or `..` at its beginning, or `..` in it.
@@ -92,16 +109,6 @@ impl RelPath {
         self.0.as_bytes().iter().rposition(|byte| *byte == b'/')
     }
 
-    /// Equal for two names that Windows or a Mac would take for the same.
-    pub fn folded(&self) -> Folded {
-        const PLAIN: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizerBorrowed::new_nfd();
-        let name = match self.file_name().to_str() {
-            Some(text) if !text.is_ascii() => PLAIN.normalize(&text.to_lowercase()).into_owned().into_bytes(),
-            _ => self.file_name().as_bytes().to_ascii_lowercase(),
-        };
-        (self.parent(), name)
-    }
-
     /// The same folder, another name.
     pub fn with_file_name(&self, name: &OsStr) -> RelPath {
         let mut path = self.0.as_bytes()[..self.folder_end().map_or(0, |end| end + 1)].to_vec();
@@ -112,9 +119,19 @@ impl RelPath {
 
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let coded =
+            |f: &mut fmt::Formatter<'_>, bytes: &[u8]| bytes.iter().try_for_each(|byte| write!(f, "%{byte:02X}"));
         for chunk in self.0.as_bytes().utf8_chunks() {
-            f.write_str(&chunk.valid().replace('%', "%25"))?;
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+            let mut rest = chunk.valid();
+            while let Some((at, c)) = rest.char_indices().find(|(_, c)| *c == '%' || is_unsafe(*c)) {
+                let (plain, tail) = rest.split_at(at);
+                f.write_str(plain)?;
+                let (code, tail) = tail.split_at(c.len_utf8());
+                coded(f, code.as_bytes())?;
+                rest = tail;
+            }
+            f.write_str(rest)?;
+            coded(f, chunk.invalid())?;
         }
         Ok(())
     }
@@ -159,11 +176,15 @@ mod tests {
 
     #[test]
     fn any_name_survives_json() {
-        for raw in [&b"a/b.pdf"[..], b"100%/50%25.pdf", b"b\xff\xfe/c\n.pdf", "Müller/ü.pdf".as_bytes()] {
+        for raw in [&b"a/b.pdf"[..], b"100%/50%25.pdf", b"b\xff\xfe/c\n.pdf", "Müller/ü\u{202e}.pdf".as_bytes()] {
             let place = RelPath::new(Path::new(OsStr::from_bytes(raw))).unwrap();
             let json = serde_json::to_string(&place).unwrap();
             assert_eq!(serde_json::from_str::<RelPath>(&json).unwrap(), place);
         }
+        let place = RelPath::new(Path::new("line\nend/\u{202e}50%.pdf")).unwrap();
+        assert_eq!(place.to_string(), "line%0Aend/%E2%80%AE50%25.pdf");
+        let stored_before = serde_json::from_str::<RelPath>("\"line\\nend/\u{202e}50%25.pdf\"").unwrap();
+        assert_eq!(stored_before, place, "how it was stored once is still read");
     }
 
     #[test]

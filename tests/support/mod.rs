@@ -152,9 +152,9 @@ impl Clinic {
 name = "front-desk"
 path = "{}"
 destination = "redox-fhir-sandbox"
-{}
+{}{}
 [document_types]
-referral = {{ system = "http://loinc.org", code = "57133-1", display = "Referral note" }}
+referral = {{ system = "http://loinc.org", code = "57133-1", display = "Referral note", folders = ["Referrals"] }}
 [redox]
 base_url = "{base_url}"
 {environment}
@@ -171,7 +171,12 @@ path = "ledger"
 [status]
 socket = "control.sock"
 "#,
-                self.inbox_path, self.inbox, self.redox, self.delivery
+                self.inbox_path,
+                // Nobody takes anything back, unless a test is about that.
+                if self.inbox.split("[[").next().unwrap().contains("hold = ") { "" } else { "hold = \"0s\"\n" },
+                self.inbox,
+                self.redox,
+                self.delivery
             ),
         )
     }

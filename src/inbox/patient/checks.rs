@@ -1,4 +1,4 @@
-//! Holds a patient against what lies outside the folder: the clinic's list of patients, and other folders that say they
+//! Holds a patient against what is outside the folder: the clinic's list of patients, and other folders that say they
 //! are the same patient.
 
 use std::{collections::HashMap, time::Instant};
@@ -41,10 +41,25 @@ impl PatientChecks {
         }
     }
 
+    /// The inbox's list of patients, if it has one.
+    pub fn roster(&self, inbox: &Inbox) -> Option<&RosterFile> {
+        self.rosters.get(&inbox.name)
+    }
+
+    /// What the folder says of the patient and what the list says, where the two agree. Blocking.
+    pub fn complete(&self, inbox: &Inbox, patient: Patient) -> Result<Patient, PatientObjection> {
+        match self.roster(inbox) {
+            None => Ok(patient),
+            Some(roster) => {
+                roster.complete(&patient).map_err(PatientObjection::NotYet)?.map_err(PatientObjection::Refused)
+            }
+        }
+    }
+
     /// Whether nothing speaks against the patient of a document. Blocking.
     pub fn check(&self, inbox: &Inbox, document: &RelPath, patient: &Patient) -> Result<(), PatientObjection> {
-        if let Some(roster) = self.rosters.get(&inbox.name) {
-            roster.check(patient).map_err(PatientObjection::NotYet)?.map_err(PatientObjection::Refused)?;
+        if let Some(roster) = self.roster(inbox) {
+            roster.complete(patient).map_err(PatientObjection::NotYet)?.map_err(PatientObjection::Refused)?;
         }
         match document.first_folder().and_then(|folder| self.claims.contest(inbox, folder, patient)) {
             Some(Conflict::Settled(refusal)) => Err(PatientObjection::Refused(refusal)),

@@ -14,17 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    folder,
-    names::{difference, share_an_identifier},
-};
+use super::{folder, names::difference};
 use crate::{
     config::Inbox,
     inbox::{
         dir::InboxDir,
-        scan::{PATIENT_FILE, Role, role},
+        pairing::{PATIENT_FILE, Role, role},
     },
     model::document::Patient,
+    model::patient::{contradiction, shares},
+    model::words::display_name,
     model::{file_state::FileState, problem::Problem},
     platform::effect,
 };
@@ -82,14 +81,12 @@ impl FolderIdentities {
             let is_itself = |name: &OsStr| other.name == inbox.name && name == folder;
             for name in folders.of(patient).into_iter().filter(|name| !is_itself(name)) {
                 let Some(claim) = folders.look_at(&other.path, &name) else { continue };
-                let Some(claimed) = claim.patient.as_ref().filter(|claimed| share_an_identifier(claimed, patient))
-                else {
-                    continue;
-                };
-                let Some(summary) = difference(claimed, patient) else { continue };
+                let shares = |claimed: &&Patient| shares(&claimed.identifier, &patient.identifier);
+                let Some(claimed) = claim.patient.as_ref().filter(shares) else { continue };
+                let Some(summary) = disagreement(claimed, patient) else { continue };
                 if claim.since.elapsed() >= other.settle {
                     let elsewhere = (other.name != inbox.name).then_some(other.name.as_str());
-                    return Some(Conflict::Settled(contested(&name, elsewhere, summary)));
+                    return Some(Conflict::Settled(contested(&name, elsewhere, &summary)));
                 }
                 fresh = Some(Conflict::Fresh);
             }
@@ -115,7 +112,7 @@ impl Folders {
                 continue;
             };
             let name = child.file_name();
-            if role(&name) != Role::Litter
+            if !matches!(role(&name), Role::Litter | Role::Temporary | Role::Hidden)
                 && let Some(claim) = examined(root, &name, self.claims.remove(&name))
             {
                 seen.insert(name, claim);
@@ -137,8 +134,9 @@ impl Folders {
 
     /// The folders that share an identifier with a patient.
     fn of(&self, patient: &Patient) -> Vec<OsString> {
-        let shares =
-            |claim: &Claim| claim.patient.as_ref().is_some_and(|claimed| share_an_identifier(claimed, patient));
+        let shares = |claim: &Claim| {
+            claim.patient.as_ref().is_some_and(|claimed| shares(&claimed.identifier, &patient.identifier))
+        };
         self.claims.iter().filter(|(_, claim)| shares(claim)).map(|(name, _)| name.clone()).collect()
     }
 }
@@ -156,21 +154,33 @@ fn examined(root: &Path, folder: &OsStr, before: Option<Claim>) -> Option<Claim>
     let Ok(root) = InboxDir::open(root) else { return before };
     let patient = match folder::from_file(&root, folder) {
         Ok(patient) => patient,
-        Err(folder::Failure::Refused(_)) => None,
-        Err(folder::Failure::Busy(_)) => return before,
+        Err(folder::Failure::Refused(_) | folder::Failure::Empty) => None,
+        Err(folder::Failure::Busy(_) | folder::Failure::NotYet(_)) => return before,
     };
     Some(Claim { stamp, since: Instant::now(), patient })
 }
 
+/// What two folders that share a number do not agree on, with both values.
+fn disagreement(claimed: &Patient, patient: &Patient) -> Option<String> {
+    let words = |what: &str, ours: &str, theirs: &str| {
+        format!("{what} (\"{}\" here and \"{}\" there)", display_name(ours), display_name(theirs))
+    };
+    if let Some(difference) = difference(patient, claimed) {
+        return Some(words(difference.what, &difference.one, &difference.other));
+    }
+    contradiction(&patient.identifier, &claimed.identifier)
+        .map(|(ours, theirs)| words("another number of the patient", &ours.value, &theirs.value))
+}
+
 fn contested(folder: &OsStr, inbox: Option<&str>, summary: &str) -> Problem {
-    let name: String = folder.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
+    let name = display_name(folder);
     let place = inbox.map(|inbox| format!(" of the inbox {inbox}")).unwrap_or_default();
     Problem::new(
         "patient-contested",
         format!(
             "Two folders say that they are the patient with this number, and do not agree on {summary}: the folder that the document was dropped into, and the folder \"{name}\"{place}. The document may be another patient's. It was not sent to anybody."
         ),
-        "Find out whose number it is. Mend the patient.toml that is wrong, in the inbox (nothing of either folder is sent before), then move the document back into the right patient's folder.",
+        "Find out whose number it is. Correct the patient.toml that is wrong, in the inbox (nothing of either folder is sent before), then move the document back into the right patient's folder.",
     )
 }
 

@@ -2,7 +2,7 @@
 //! not sent. A list that cannot be used stops its inbox; it is never taken for "no list".
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -12,10 +12,11 @@ use std::{
 use csv::{ErrorKind, StringRecord, Trim};
 use tracing::{error, info};
 
-use super::names::difference;
+use super::names::{difference, union};
 use crate::{
     config::{Inbox, strict::nearest, units::Date},
-    model::document::Patient,
+    model::document::{Gender, Identifier, Patient},
+    model::patient::same_system,
     platform::effect,
 };
 use crate::{
@@ -26,12 +27,24 @@ use crate::{
 /// More than a million patients.
 const FILE_LIMIT: u64 = 128 * 1024 * 1024;
 
+/// Every list has these …
 const COLUMNS: [&str; 4] = ["identifier", "family", "given", "birth_date"];
+/// … and may have these.
+const OPTIONAL: [&str; 2] = ["gender", "identifier_system"];
 
 /// All patients by their number.
 #[derive(Debug, Default)]
 pub struct Roster {
-    patients: HashMap<String, Patient>,
+    patients: HashMap<String, Vec<Listed>>,
+}
+
+/// One row.
+#[derive(Debug, PartialEq)]
+struct Listed {
+    /// Who gave the number, where the list says so.
+    system: Option<String>,
+    /// Without identifiers.
+    patient: Patient,
 }
 
 /// Why a list cannot be used; holds nothing of what it says.
@@ -86,13 +99,19 @@ impl Roster {
         if !bytes.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2) {
             return Err(RosterError::whole("a quotation mark (\") is opened and not closed, or stands alone"));
         }
-        let mut reader = csv::ReaderBuilder::new().trim(Trim::All).from_reader(bytes);
+        // The header holds no values, so that it tells what separates them: Excel writes `;` in half of the world.
+        let header = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        let count = |separator| header.iter().filter(|byte| **byte == separator).count();
+        let separator = if count(b';') > count(b',') { b';' } else { b',' };
+        let mut reader = csv::ReaderBuilder::new().delimiter(separator).trim(Trim::All).from_reader(bytes);
         let header = reader.headers().map_err(|error| broken(bytes, &error))?;
         let places = columns(header).map_err(|summary| RosterError::at(bytes, 0, summary))?;
         let mut roster = Self::default();
         for record in reader.records() {
             let record = record.map_err(|error| broken(bytes, &error))?;
-            roster.add(&record, places).map_err(|summary| RosterError::at(bytes, start(record.position()), summary))?;
+            roster
+                .add(&record, &places)
+                .map_err(|summary| RosterError::at(bytes, start(record.position()), summary))?;
         }
         if roster.patients.is_empty() {
             return Err(RosterError::whole("it holds no patient"));
@@ -100,8 +119,10 @@ impl Roster {
         Ok(roster)
     }
 
-    fn add(&mut self, record: &StringRecord, places: [usize; 4]) -> Result<(), String> {
-        let [identifier, family, given, birth_date] = places.map(|place| record.get(place).unwrap_or_default());
+    fn add(&mut self, record: &StringRecord, places: &Places) -> Result<(), String> {
+        let [identifier, family, given, birth_date] = places.always.map(|place| record.get(place).unwrap_or_default());
+        let [gender, system] =
+            places.sometimes.map(|place| place.and_then(|place| record.get(place)).unwrap_or_default());
         if identifier.is_empty() {
             return Err("identifier is empty".into());
         }
@@ -111,13 +132,25 @@ impl Roster {
         };
         let stated = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let given = stated(given).into_iter().collect();
-        let patient = Patient { identifier: vec![], family: stated(family), given, birth_date, gender: None };
-        match self.patients.entry(identifier.to_owned()) {
-            Entry::Occupied(earlier) if *earlier.get() != patient => {
-                Err("this identifier stands on an earlier line with other data".into())
+        if !system.is_empty() && (!system.contains(':') || system.contains(char::is_whitespace)) {
+            return Err("identifier_system is not a URI such as \"urn:redox:health-one:MR\"".into());
+        }
+        let gender = gender_of(gender)?;
+        let patient = Patient { identifier: vec![], family: stated(family), given, birth_date, gender };
+        let listed = Listed { system: stated(system), patient };
+        let rows = self.patients.entry(identifier.to_owned()).or_default();
+        let same = |row: &&Listed| match (&row.system, &listed.system) {
+            (Some(one), Some(other)) => same_system(one, other),
+            // A number without a system may be anybody's of that number.
+            (None, _) | (_, None) => true,
+        };
+        match rows.iter().find(same) {
+            Some(earlier) if earlier.patient != listed.patient || earlier.system != listed.system => {
+                Err("this identifier is on an earlier line with other data".into())
             }
-            entry => {
-                entry.or_insert(patient);
+            Some(_) => Ok(()),
+            None => {
+                rows.push(listed);
                 Ok(())
             }
         }
@@ -125,53 +158,107 @@ impl Roster {
 
     /// How many patients are on it.
     pub fn size(&self) -> usize {
-        self.patients.len()
+        self.patients.values().map(Vec::len).sum()
     }
 
-    /// Whether a patient is on it, and as he says. `system`: whose numbers the list has; any of the patient's without it.
-    fn check(&self, patient: &Patient, system: Option<&str>) -> Result<(), Problem> {
-        let of_system = |theirs: &str| system.is_none_or(|system| system == theirs);
-        let numbers = patient.identifier.iter().filter(|identifier| of_system(&identifier.system));
-        let mut listed = numbers.filter_map(|identifier| self.patients.get(&identifier.value)).peekable();
-        if listed.peek().is_none() {
+    /// Whether some patient has a number. `system`: whose numbers the list has where it does not say.
+    fn knows(&self, value: &str, system: Option<&str>) -> bool {
+        let of_system = |listed: &Listed| match (listed.system.as_deref(), system) {
+            (Some(listed), Some(system)) => same_system(listed, system),
+            (None, _) | (_, None) => true,
+        };
+        self.patients.get(value.trim()).is_some_and(|rows| rows.iter().any(of_system))
+    }
+
+    /// The number's system, where the list says it and knows only one.
+    fn system_of(&self, value: &str) -> Option<&str> {
+        match self.patients.get(value.trim())?.as_slice() {
+            [one] => one.system.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What a patient's folder says and what the list says, together. `system`: whose numbers the list has where it does not
+    /// say; any of the patient's without it.
+    fn complete(&self, patient: &Patient, system: Option<&str>) -> Result<Patient, Problem> {
+        let is_of = |listed: &Listed, identifier: &Identifier| {
+            let system = listed.system.as_deref().or(system);
+            system.is_none_or(|system| same_system(system, &identifier.system))
+        };
+        let mut whole = patient.clone();
+        let mut is_listed = false;
+        for identifier in &patient.identifier {
+            let rows = self.patients.get(identifier.value.trim()).map(Vec::as_slice).unwrap_or_default();
+            for listed in rows.iter().filter(|listed| is_of(listed, identifier)) {
+                is_listed = true;
+                if let Some(difference) = difference(&listed.patient, &whole) {
+                    return Err(Problem::new(
+                        "roster-mismatch",
+                        format!(
+                            "The patient's folder (or the document's sidecar) and the clinic's list of patients do not agree on {}: the folder says \"{}\", the list says \"{}\". So the document may be another patient's. It was not sent to anybody.",
+                            difference.what, difference.other, difference.one
+                        ),
+                        "Find out which of them is right. Correct the number or the patient.toml of the folder in the inbox, or correct the practice system and have the list exported again. Then move the document back into the right patient's folder in the inbox.",
+                    ));
+                }
+                whole = union(whole, &listed.patient);
+            }
+        }
+        if !is_listed {
             return Err(Problem::new(
                 "not-on-roster",
-                "The patient's number is not on the clinic's list of patients, so the document was not sent to anybody.",
-                "Compare the number in the folder's name or its patient.toml with the practice system. If it is wrong, mend it in the inbox; if it is right, have the list exported again. Then move the document back into the patient's folder in the inbox.",
+                format!(
+                    "The patient's number ({}) is not on the clinic's list of patients, so the document was not sent to anybody.",
+                    patient.identifier.first().map_or("none", |identifier| identifier.value.as_str())
+                ),
+                "Compare the number in the folder's name or its patient.toml with the practice system. If it is wrong, correct it in the inbox; if it is right, have the list exported again. Then move the document back into the patient's folder in the inbox.",
             ));
         }
-        match listed.find_map(|listed| difference(listed, patient)) {
-            None => Ok(()),
-            Some(summary) => Err(Problem::new(
-                "roster-mismatch",
-                format!(
-                    "The patient's folder (or the document's sidecar) and the clinic's list of patients do not agree on {summary}, so the document may be another patient's. It was not sent to anybody."
-                ),
-                "Find out which of them is right. Mend the number or the patient.toml of the folder in the inbox, or correct the practice system and have the list exported again. Then move the document back into the right patient's folder in the inbox.",
-            )),
-        }
+        Ok(whole)
     }
 }
 
-/// Where each of [`COLUMNS`] stands.
-fn columns(header: &StringRecord) -> Result<[usize; 4], String> {
-    let expected = || format!("the first line must name the columns: {}", COLUMNS.join(","));
+/// Where each column is.
+struct Places {
+    always: [usize; 4],
+    sometimes: [Option<usize>; 2],
+}
+
+/// Where each of [`COLUMNS`] and [`OPTIONAL`] is.
+fn columns(header: &StringRecord) -> Result<Places, String> {
+    let expected = || {
+        format!("the first line must name the columns: {} (and may name: {})", COLUMNS.join(","), OPTIONAL.join(","))
+    };
+    let all = || COLUMNS.into_iter().chain(OPTIONAL);
     for (i, name) in header.iter().enumerate() {
-        if !COLUMNS.contains(&name) {
-            return Err(match nearest(name, COLUMNS) {
+        if !all().any(|column| column == name) {
+            return Err(match nearest(name, all()) {
                 Some(near) => format!("column {} is unknown; did you mean \"{near}\"?", i + 1),
                 None => format!("column {} is unknown; {}", i + 1, expected()),
             });
         }
+        if header.iter().take(i).any(|earlier| earlier == name) {
+            return Err(format!("column {} has the same name as an earlier one; {}", i + 1, expected()));
+        }
     }
-    if header.len() != COLUMNS.len() {
-        return Err(expected());
+    let place = |name| header.iter().position(|column| column == name);
+    let mut always = [0; 4];
+    for (at, name) in always.iter_mut().zip(COLUMNS) {
+        *at = place(name).ok_or_else(expected)?;
     }
-    let mut places = [0; 4];
-    for (place, name) in places.iter_mut().zip(COLUMNS) {
-        *place = header.iter().position(|column| column == name).ok_or_else(expected)?;
-    }
-    Ok(places)
+    Ok(Places { always, sometimes: OPTIONAL.map(place) })
+}
+
+/// FHIR's words, and HL7 v2's letters, which many systems export.
+fn gender_of(text: &str) -> Result<Option<Gender>, String> {
+    Ok(Some(match text.to_lowercase().as_str() {
+        "" => return Ok(None),
+        "male" | "m" => Gender::Male,
+        "female" | "f" => Gender::Female,
+        "other" | "o" => Gender::Other,
+        "unknown" | "u" => Gender::Unknown,
+        _ => return Err("gender must be male, female, other or unknown".into()),
+    }))
 }
 
 /// The reader's error, less what it quotes.
@@ -193,6 +280,8 @@ pub struct RosterFile {
     inbox: String,
     path: PathBuf,
     settle: Duration,
+    /// How long an empty list may be the beginning of one that is being written.
+    incomplete_after: Duration,
     system: Option<String>,
     state: Mutex<State>,
 }
@@ -219,15 +308,26 @@ impl RosterFile {
             inbox: inbox.name.clone(),
             path: inbox.roster.clone()?,
             settle: inbox.settle,
-            system: inbox.patient.as_ref().map(|pattern| pattern.identifier_system.clone()),
+            incomplete_after: inbox.incomplete_after,
+            system: inbox.patient.as_ref().and_then(|pattern| pattern.identifier_system.clone()),
             state: Mutex::default(),
         })
     }
 
-    /// Whether the patient is on the list and as it says; the inner result is for good, the outer one for now.
-    pub fn check(&self, patient: &Patient) -> Result<Result<(), Problem>, NotNow> {
+    /// What the folder and the list say together; the inner result is for good, the outer one for now.
+    pub fn complete(&self, patient: &Patient) -> Result<Result<Patient, Problem>, NotNow> {
         let roster = self.current(Instant::now())?;
-        Ok(roster.check(patient, self.system.as_deref()))
+        Ok(roster.complete(patient, self.system.as_deref()))
+    }
+
+    /// Whether some patient has this number.
+    pub fn knows(&self, value: &str) -> Result<bool, NotNow> {
+        Ok(self.current(Instant::now())?.knows(value, self.system.as_deref()))
+    }
+
+    /// Who gave this number, as far as the list says.
+    pub fn system_of(&self, value: &str) -> Result<Option<String>, NotNow> {
+        Ok(self.current(Instant::now())?.system_of(value).map(str::to_owned))
     }
 
     /// The list as it lies there, once it has settled: one that is just being written must refuse nobody.
@@ -276,7 +376,10 @@ impl RosterFile {
     /// One alarm an incident, and none for the moment in which one list takes the place of another.
     fn unusable(&self, state: &mut State, error: &RosterError, now: Instant) -> NotNow {
         let since = *state.since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= self.settle && !std::mem::replace(&mut state.complained, true) {
+        // One that is empty may be the beginning of the next one: some programs empty a file before they write it.
+        let is_empty = state.seen.is_some_and(|(seen, _)| seen.size == 0);
+        let patience = if is_empty { self.settle.max(self.incomplete_after) } else { self.settle };
+        if now.saturating_duration_since(since) >= patience && !std::mem::replace(&mut state.complained, true) {
             error!(inbox = %self.inbox, "the list of patients (roster) cannot be used, and nothing of this inbox is sent before it can: {error}");
         }
         "the list of patients cannot be used"
@@ -309,15 +412,38 @@ mod tests {
         {
             let roster = Roster::parse(text.as_bytes()).unwrap();
             assert_eq!(roster.size(), 2, "{text}");
-            assert_eq!(roster.patients["2"].family.as_deref(), Some("O\"Hara, Jr."), "{text}");
-            roster.check(&patient("urn:x", "1"), Some("urn:x")).unwrap();
+            assert_eq!(roster.patients["2"][0].patient.family.as_deref(), Some("O\"Hara, Jr."), "{text}");
+            roster.complete(&patient("urn:x", "1"), Some("urn:x")).unwrap();
         }
+        let semicolons =
+            "identifier;family;given;birth_date;gender\n1;Bixby;Timothy Paul;2008-01-06;M\n2;\"O'Hara; Jr.\";;;\n";
+        let roster = Roster::parse(semicolons.as_bytes()).unwrap();
+        assert_eq!(roster.patients["2"][0].patient.family.as_deref(), Some("O'Hara; Jr."));
+    }
+
+    #[test]
+    fn a_list_completes_what_a_folder_says() {
+        let list = "gender,identifier_system,identifier,family,given,birth_date\nfemale,urn:x,7,Chen,Wei,1990-02-03\n,urn:y,7,Adams,,\n";
+        let roster = Roster::parse(list.as_bytes()).unwrap();
+        let number = |system| Patient { family: None, given: vec![], birth_date: None, ..patient(system, "7") };
+        let whole = roster.complete(&number("URN:x"), None).unwrap();
+        assert_eq!(
+            (whole.family.as_deref(), whole.given.concat(), whole.gender),
+            (Some("Chen"), "Wei".into(), Some(Gender::Female))
+        );
+        assert_eq!(roster.complete(&number("urn:y"), None).unwrap().family.as_deref(), Some("Adams"));
+        assert_eq!(roster.complete(&number("urn:z"), Some("urn:z")).unwrap_err().code, "not-on-roster");
+        assert_eq!((roster.system_of("7"), roster.size()), (None, 2), "two systems have this number");
+        assert!(roster.knows("7", Some("urn:y")) && !roster.knows("7", Some("urn:z")) && !roster.knows("8", None));
+        let other = Patient { gender: Some(Gender::Male), ..number("urn:x") };
+        assert!(roster.complete(&other, None).unwrap_err().summary.contains("\"male\", the list says \"female\""));
     }
 
     #[test]
     fn who_is_not_on_it_or_differs_is_refused() {
         let roster = Roster::parse(LIST.as_bytes()).unwrap();
-        let code = |patient: &Patient, system| roster.check(patient, system).map_err(|refusal| refusal.code);
+        let code =
+            |patient: &Patient, system| roster.complete(patient, system).map(drop).map_err(|refusal| refusal.code);
         assert_eq!(code(&patient("urn:x", "1"), None), Ok(()));
         assert_eq!(code(&patient("urn:x", "3"), None), Err("not-on-roster"));
         assert_eq!(code(&patient("urn:x", "01"), None), Err("not-on-roster"), "leading zeros count");
@@ -337,7 +463,10 @@ mod tests {
             ("identifier,family,given,birth_date\n", None, "no patient"),
             ("identifier,family,given\n1,Bixby,T\n", Some(1), "must name the columns"),
             ("identifier,family,given,birthdate\n1,Bixby,T,\n", Some(1), "\"birth_date\""),
-            ("identifier;family;given;birth_date\n1;Bixby;T;\n", Some(1), "identifier,family"),
+            ("identifier\tfamily\tgiven\tbirth_date\n1\tBixby\tT\t\n", Some(1), "identifier,family"),
+            ("identifier,family,given,birth_date,family\n1,Bixby,T,,B\n", Some(1), "the same name"),
+            ("identifier,family,given,birth_date,gender\n1,Bixby,T,,girl\n", Some(2), "gender must be"),
+            ("identifier,family,given,birth_date,identifier_system\n1,Bixby,T,,MR\n", Some(2), "URI"),
             ("identifier,family,given,birth_date\n1,Bixby,T,\n\n2,Bixby\n", Some(4), "2 columns instead of 4"),
             ("identifier,family,given,birth_date\n,Bixby,T,\n", Some(2), "identifier is empty"),
             ("identifier,family,given,birth_date\n1,Bixby,T,06.01.2008\n", Some(2), "birth_date must be a date"),
