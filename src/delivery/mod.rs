@@ -22,7 +22,7 @@ mod unsettled;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -104,6 +104,8 @@ pub struct Engine {
     unsettled: Unsettled,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Heartbeat>,
+    /// When each inbox was taken over from another ledger, if it ever was: what was in it then may have been sent.
+    taken_over: Mutex<HashMap<String, Timestamp>>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
 }
@@ -156,6 +158,7 @@ impl Engine {
             filing_pending: AtomicBool::new(false),
             unsettled: Unsettled::default(),
             pulses,
+            taken_over: Mutex::default(),
             rebuilt_at,
         }
     }

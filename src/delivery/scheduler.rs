@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -37,6 +37,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(8);
 /// A look into a large or slow inbox may take longer than systemd waits for a service to start.
 const START: Duration = Duration::from_secs(30);
+/// How often the loop says that it is alive while its workers are busy.
+const ALIVE: Duration = Duration::from_secs(10);
 /// How soon an inbox that could not be read is tried again.
 const INBOX_AGAIN: Duration = Duration::from_secs(2);
 
@@ -137,6 +139,17 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Says once that an inbox was taken over from another ledger, and remembers when that was.
+    fn note_takeover(&self, inbox: &str, taken_over: Option<Timestamp>) {
+        let Some(at) = taken_over else { return };
+        let known = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner).insert(inbox.to_owned(), at);
+        if known != Some(at) {
+            warn!(inbox, since = %at, "this inbox was worked on by a chartdrop with another ledger; what was in it when this one took it over may have been sent already, and its receipts say so");
+        }
+    }
+}
+
 impl Summary {
     fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
@@ -176,23 +189,26 @@ struct InboxLoop {
 impl InboxLoop {
     async fn tend(mut self, first_scan: Arc<Semaphore>) -> Result<Summary, DeliveryError> {
         let mut watcher = Watcher::new(&self.inbox);
-        let mut lock = Lock::default();
+        let mut lock = Lock::new(self.engine.ledger.id());
         let mut mounts = Vec::new();
         let mut readable = true;
         let mut scans = 0_u64;
         while !self.stop.is_cancelled() && !self.is_over() {
             let began = Instant::now();
             let wake = watcher.wake();
-            let (inbox, vetting) = (self.inbox.clone(), Arc::clone(&self.engine.vetting));
+            let (inbox, engine) = (self.inbox.clone(), Arc::clone(&self.engine));
             let known = mounts.clone();
             let pulse = self.pulse.clone();
             pulse.expect_next_by(began);
             // The watch stands before the scan looks: what comes in between is seen by one or the other.
             let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
-                vetting.look(&inbox);
-                let listing =
-                    lock.hold(&inbox.path).and_then(|()| scan(&inbox.path, || pulse.expect_next_by(Instant::now())));
+                engine.vetting.look(&inbox);
+                let held = lock.hold(&inbox.path);
+                let listing = held.and_then(|taken_over| {
+                    engine.note_takeover(&inbox.name, taken_over);
+                    scan(&inbox.path, || pulse.expect_next_by(Instant::now()))
+                });
                 (watcher, lock, pause, listing)
             })
             .await
@@ -240,12 +256,9 @@ impl InboxLoop {
         loop {
             let idle = self.queue.is_empty();
             let due = until.map_or(next, |until| next.min(until)).max(quiet);
-            // While there is a queue, the next sign of life comes with the next worker that ends.
-            self.pulse.expect_next_by(if idle {
-                due
-            } else {
-                due.max(Instant::now() + self.engine.config.redox.request_timeout)
-            });
+            // Workers may take as long as their uploads take: this loop is alive all the same, and says so.
+            let alive = Instant::now() + ALIVE;
+            self.pulse.expect_next_by(if idle { due } else { alive });
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
@@ -264,6 +277,7 @@ impl InboxLoop {
                 }
                 () = wake.notified(), if idle => next = next.min(quiet),
                 () = sleep_until(due.into()), if idle => return Ok(()),
+                () = sleep_until(alive.into()), if !idle => {}
             }
         }
     }

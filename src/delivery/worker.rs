@@ -1,7 +1,7 @@
 //! One document, from where it is to where it belongs: identify it, find its row, and take one effect after another.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -127,7 +127,7 @@ impl Engine {
     /// A document that is safe to send meets its row, or gets one, and is taken as far as it goes.
     async fn deliver(&self, place: InboxPath, ready: &Ready, item: &Item<'_>) -> Result<Outcome, DeliveryError> {
         let facts = self.facts();
-        let lost_at = self.lost_at(item.candidate);
+        let lost_at = self.lost_at(item);
         let files = files_of(item.candidate);
         let fresh = Fresh { document: ready.document.clone(), place: place.clone(), files, lost_at };
         let known = self.row_of(&item.inbox.destination, ready).await?;
@@ -290,9 +290,12 @@ impl Engine {
         Facts { now: Timestamp::now(), jitter }
     }
 
-    /// When the ledger was lost, for a file that was in its inbox at that time: it may have been sent.
-    fn lost_at(&self, candidate: &Candidate) -> Option<Timestamp> {
-        self.rebuilt_at.filter(|at| candidate.stamp().ctime < at.as_nanosecond())
+    /// When what was sent from an inbox was recorded in a ledger that we do not have (lost, or another's), for a file that
+    /// was in it at that time: it may have been sent.
+    fn lost_at(&self, item: &Item<'_>) -> Option<Timestamp> {
+        let taken_over = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner).get(&item.inbox.name).copied();
+        let ctime = item.candidate.stamp().ctime;
+        self.rebuilt_at.max(taken_over).filter(|at| ctime < at.as_nanosecond())
     }
 }
 
