@@ -138,8 +138,8 @@ fn an_operator_sees_and_decides() {
     clinic.fault("create:nth=1:cut=after");
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     assert_eq!(clinic.run_once(), 1);
-    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(status[0]["stage"], "held");
+    let status = clinic.open_deliveries();
+    assert_eq!(status[0]["state"], "held");
     let id = status[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(clinic.command(&["retry", &id[..8]]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 0);
@@ -161,7 +161,7 @@ fn a_held_delivery_is_released_and_sends_the_same_message() {
         clinic.fault(&format!("create:first={lost}:cut=after"));
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
         assert_eq!(clinic.run_once(), 1);
-        let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+        let status = clinic.open_deliveries();
         let id = status[0]["id"].as_str().unwrap();
         assert_eq!(clinic.command(&["release", id]).status.code(), Some(0));
         assert_eq!(clinic.run_once(), 0, "{on_unknown}");
@@ -179,8 +179,8 @@ fn what_a_crash_left_without_an_answer_is_counted_when_a_person_sends_it_again()
     let daemon = clinic.daemon();
     clinic.wait_for("the message's arrival", || clinic.accepted().len() == 1);
     daemon.kill();
-    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(status[0]["stage"], "sending");
+    let status = clinic.open_deliveries();
+    assert_eq!(status[0]["state"], "sending");
     assert_eq!(clinic.command(&["retry", "--all"]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 0);
     let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
@@ -197,7 +197,7 @@ fn a_waiting_delivery_is_held_and_released() {
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     let (code, log) = once_until(chartdrop(), &clinic.config(), |log| log.contains("will be tried again"));
     assert_eq!(code, 1, "{log}");
-    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+    let status = clinic.open_deliveries();
     let id = status[0]["id"].as_str().unwrap();
     assert_eq!(clinic.command(&["hold", id]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 1);
@@ -213,7 +213,7 @@ fn a_rejected_document_is_put_back_by_a_command() {
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     clinic.drop_file("inbox/bixby/a.toml", "title = \"A\"\n");
     assert_eq!(clinic.run_once(), 1);
-    let history: serde_json::Value = serde_json::from_slice(&clinic.command(&["history", "--json"]).stdout).unwrap();
+    let history = clinic.deliveries(&["rejected"]);
     let output = clinic.command(&["retry", history[0]["id"].as_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(clinic.files("failed"), [] as [&str; 0]);

@@ -7,22 +7,28 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{COULD_NOT_WORK, DONE, NOT_ALL};
+use super::{COULD_NOT_WORK, DONE, NOT_ALL, owner::become_owner};
 use crate::{
-    config::{Config, units},
+    config::{Config, Status, units},
     delivery::{Engine, Mode, Summary},
     filing,
     ledger::{Ledger, Query},
     redox::Client,
-    status::systemd,
+    status::{Desk, ObservedLedger, Reloader, log, serve, systemd},
 };
 
 /// How long `--once` goes on when nobody says.
 const ONCE: &str = "10m";
+
+/// How long answers that are just being read are waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -38,13 +44,13 @@ pub struct Args {
 }
 
 /// Runs until SIGTERM, SIGINT or, with `--once`, until everything is final. Gives back the exit code.
-pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
-    let config = Config::load(config)?;
+pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
+    let config = Config::load(path)?;
+    become_owner(&config.ledger)?;
+    let level = log::start(config.log);
+    info!(config = %path.display(), inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
     make_folders(&config)?;
     let client = Client::new(config.redox.clone())?;
-    if config.status.listen.is_some() {
-        tracing::warn!("status.listen is set, and this version has no web page yet: nothing listens there");
-    }
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
     let (ledger, rebuilt_at) = match crate::audit::open_ledger(&config).await {
@@ -60,14 +66,23 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
         true => Mode::Once { until: Instant::now() + args.for_.get() },
         false => Mode::Forever,
     };
-    info!(inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
+    info!("the ledger is open; deliveries begin");
     let history = config.history;
-    let engine = Arc::new(Engine::new(config, Arc::clone(&ledger), client, rebuilt_at));
+    let observed = Arc::new(ObservedLedger::new(ledger));
+    let ledger: Arc<dyn Ledger> = observed.clone();
+    let engine = Arc::new(Engine::new(config.clone(), Arc::clone(&ledger), client, rebuilt_at));
+    let reloader = Reloader { path: path.to_owned(), level };
+    let (settings, ended) = (config.status.clone(), CancellationToken::new());
+    let desk = Desk::live(config, observed, Arc::clone(&engine), reloader, ended.clone());
+    let answering = tokio::spawn(answer(desk, settings, ended.clone()));
     let background = tokio::spawn(background(ledger, Arc::clone(&engine), history, shutdown.clone()));
     let result = Arc::clone(&engine).run(mode, shutdown.clone(), systemd::ready).await;
     systemd::stopping();
     shutdown.cancel();
     background.await?;
+    ended.cancel();
+    // A reader who does not read must not keep the program from ending.
+    timeout(LAST_ANSWERS, answering).await.ok();
     match result {
         Ok(summary) if args.once => Ok(report(&summary, &engine)),
         Ok(summary) => {
@@ -85,6 +100,25 @@ pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
             Ok(if args.once { COULD_NOT_WORK } else { NOT_ALL })
         }
     }
+}
+
+/// Answers commands and whoever asks over TCP, and reads the configuration again at SIGHUP.
+async fn answer(desk: Arc<Desk>, settings: Status, ended: CancellationToken) {
+    let reloads = async {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        while hangup.recv().await.is_some() {
+            systemd::reloading();
+            desk.reload_at_signal().await;
+            systemd::ready();
+        }
+    };
+    let reloads = async {
+        tokio::select! {
+            () = reloads => {}
+            () = ended.cancelled() => {}
+        }
+    };
+    tokio::join!(reloads, Arc::clone(&desk).keep(), serve(Arc::clone(&desk), settings, ended.clone()));
 }
 
 /// Feeds the watchdog, and forgets deliveries that were filed longer ago than the history reaches.

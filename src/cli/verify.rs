@@ -6,8 +6,11 @@ use std::path::Path;
 
 use jiff::{ToSpan, Zoned, civil::Date};
 
-use super::{DONE, NOT_ALL, ledger};
-use crate::audit::verify::{Count, Report, verify};
+use super::{DONE, NOT_ALL, output, source};
+use crate::{
+    audit::verify::{Count, Report, verify},
+    config::Config,
+};
 
 /// What `verify` is told.
 #[derive(Debug, clap::Args)]
@@ -25,13 +28,14 @@ pub struct Args {
 
 /// Prints the report. Gives back the exit code.
 pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
-    let (config, ledger) = ledger::open(config)?;
+    let config = Config::load(config)?;
+    let ledger = source::ledger(&config)?;
     let mut report = verify(&config, &ledger, args.rehash).await?;
     let first = Zoned::now().date().saturating_sub(i64::from(args.days).days());
     report.days.retain(|day, _| *day > first);
     let code = if report.findings.is_empty() { DONE } else { NOT_ALL };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::json(&report)?;
         return Ok(code);
     }
     table(&report);

@@ -1,6 +1,7 @@
 //! The typed configuration: read once, checked once, and handed to the rooms as what they need.
 
 mod raw;
+pub mod status;
 pub mod strict;
 #[cfg(test)]
 mod tests;
@@ -8,13 +9,14 @@ pub mod units;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use regex::Regex;
 use serde::Deserialize;
+
+pub use status::{Log, LogFormat, LogLevel, Status};
 
 use crate::{
     model::document::{Coding, Destination},
@@ -41,6 +43,8 @@ pub struct Config {
     pub history: Duration,
     /// Where the daemon answers questions.
     pub status: Status,
+    /// What is logged, and how.
+    pub log: Log,
 }
 
 /// A watched root and where its files go.
@@ -158,15 +162,6 @@ pub enum OnUnknown {
     Resend,
     /// Leave it to a person.
     Hold,
-}
-
-/// Where the daemon answers questions.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// The control socket of the commands.
-    pub socket: PathBuf,
-    /// The web page's address.
-    pub listen: Option<SocketAddr>,
 }
 
 /// Why a configuration cannot be used. Nothing is sent with it.

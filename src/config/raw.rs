@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,8 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, Watch,
+    Config, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Watch,
+    status::{Log, RawStatus},
     strict::{nearest, refuse, shown},
     units::{ByteSize, Duration},
 };
@@ -35,6 +35,8 @@ pub(super) struct Raw {
     ledger: RawLedger,
     #[serde(default)]
     status: RawStatus,
+    #[serde(default)]
+    log: Log,
 }
 
 #[derive(Deserialize)]
@@ -122,13 +124,6 @@ struct RawLedger {
     history: Duration,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawStatus {
-    socket: PathBuf,
-    listen: Option<SocketAddr>,
-}
-
 /// A regular expression that names the identifier.
 struct Pattern(Regex);
 
@@ -200,12 +195,6 @@ impl Default for RawLedger {
     }
 }
 
-impl Default for RawStatus {
-    fn default() -> Self {
-        Self { socket: "/run/chartdrop/control.sock".into(), listen: None }
-    }
-}
-
 /// Checks what the types cannot say; relative paths become absolute beneath `folder`. The error is for a person.
 pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
     let mut document_types = raw.document_types;
@@ -231,6 +220,7 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
         .collect::<Result<Vec<_>, _>>()?;
     let ledger = folder.join(raw.ledger.path);
     apart(&inboxes, &ledger)?;
+    let status = raw.status.check(folder, &ledger)?;
     Ok(Config {
         inboxes,
         document_types,
@@ -238,7 +228,8 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
         delivery: delivery(&raw.delivery)?,
         ledger,
         history: raw.ledger.history.get(),
-        status: Status { socket: folder.join(raw.status.socket), listen: raw.status.listen },
+        status,
+        log: raw.log,
     })
 }
 

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 /// The first pause after a stop; it doubles from there.
 const FIRST_PROBE: Duration = Duration::from_secs(60);
 /// The longest pause between probes.
@@ -12,15 +14,21 @@ const LAST_PROBE: Duration = Duration::from_secs(15 * 60);
 /// How soon to ask again while another delivery is probing.
 const WHILE_PROBING: Duration = Duration::from_secs(1);
 
+/// How soon to ask again while a person keeps everything back; resuming looks at every document at once.
+const WHILE_PAUSED: Duration = Duration::from_secs(60);
+
 /// A destination with its credentials: open, backing off, or stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
     closed: Arc<Mutex<Option<Closed>>>,
+    /// Who keeps it from sending, and why.
+    paused: Arc<Mutex<Option<String>>>,
 }
 
 #[derive(Clone, Debug)]
 struct Closed {
     trouble: Trouble,
+    since: Timestamp,
     until: Instant,
     times: u32,
     probing: bool,
@@ -58,8 +66,29 @@ impl Channel {
         f(&mut self.closed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A person keeps everything back, in words; or not any more, and then it is tried at once whatever was wrong.
+    pub fn pause(&self, why: Option<String>) {
+        if why.is_none() {
+            self.with(|closed| *closed = None);
+        }
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Who keeps it from sending, and why, if anybody does.
+    pub fn paused(&self) -> Option<String> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Since when it has been closed, and when the next probe is.
+    pub fn closed(&self) -> Option<(Timestamp, Instant)> {
+        self.with(|closed| closed.as_ref().map(|closed| (closed.since, closed.until)))
+    }
+
     /// Leave to send, or when to ask again.
     pub fn admit(&self, now: Instant) -> Result<Pass, Instant> {
+        if self.paused().is_some() {
+            return Err(now + WHILE_PAUSED);
+        }
         self.with(|closed| match closed {
             None => Ok(()),
             Some(closed) if now < closed.until => Err(closed.until),
@@ -95,7 +124,8 @@ impl Channel {
             let news = closed.as_ref().is_none_or(|closed| closed.trouble != trouble);
             let times = closed.as_ref().map_or(0, |closed| closed.times) + 1;
             let probing = closed.as_ref().is_some_and(|closed| closed.probing);
-            *closed = Some(Closed { trouble, until, times, probing });
+            let since = closed.as_ref().map_or_else(Timestamp::now, |closed| closed.since);
+            *closed = Some(Closed { trouble, since, until, times, probing });
             (until, news)
         })
     }

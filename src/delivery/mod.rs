@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod alarm;
+pub mod board;
 mod channel;
 mod duplicate;
 mod filing_recovery;
@@ -21,12 +22,13 @@ mod worker;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
+use board::Board;
 use channel::Channel;
 pub use channel::Trouble;
 pub use scheduler::{Mode, Summary};
@@ -37,7 +39,8 @@ use crate::{
     config::Config,
     inbox::PatientChecks,
     ledger::{Ledger, LedgerError},
-    model::document::{DeliveryId, Destination},
+    model::document::{Coding, DeliveryId, Destination},
+    model::path::{InboxPath, RelPath},
     platform::heartbeat::Heartbeat,
     redox::Client,
 };
@@ -88,8 +91,54 @@ pub struct Engine {
     doubts: Unsettled,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Heartbeat>,
+    /// What a new configuration may change meanwhile.
+    tuned: RwLock<Tuned>,
+    /// What others may see of all this.
+    board: Board,
+    /// Documents that are to be looked at again at once, and who waits for them: one a inbox.
+    nudges: BTreeMap<String, Nudge>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
+}
+
+/// What a new configuration may change while deliveries go on.
+#[derive(Clone)]
+struct Tuned {
+    document_types: Arc<BTreeMap<String, Coding>>,
+    alarm_after: Duration,
+}
+
+impl Tuned {
+    fn of(config: &Config) -> Self {
+        Self { document_types: Arc::new(config.document_types.clone()), alarm_after: config.delivery.alarm_after }
+    }
+}
+
+/// What is shown of a destination.
+#[derive(Clone, Debug)]
+pub struct ChannelState {
+    /// Environment and slug.
+    pub destination: Destination,
+    /// Why it is closed, if it is.
+    pub trouble: Option<Trouble>,
+    /// Since when it has been closed, and when it is tried again.
+    pub closed: Option<(Timestamp, Instant)>,
+    /// Who keeps it from sending, and why.
+    pub paused: Option<String>,
+}
+
+/// Documents that are to be looked at again at once.
+#[derive(Debug, Default)]
+struct Nudge {
+    paths: Mutex<Nudged>,
+    wake: tokio::sync::Notify,
+}
+
+/// Which documents.
+#[derive(Debug, Default)]
+struct Nudged {
+    some: Vec<RelPath>,
+    all: bool,
 }
 
 /// A delivery that one worker has for itself.
@@ -109,7 +158,11 @@ impl Engine {
     pub fn new(config: Config, ledger: Arc<dyn Ledger>, client: Client, rebuilt_at: Option<Timestamp>) -> Self {
         let pulses = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Heartbeat::default())).collect();
         let channels = config.inboxes.iter().map(|inbox| (inbox.destination.clone(), Channel::default())).collect();
+        let nudges = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Nudge::default())).collect();
         Self {
+            tuned: RwLock::new(Tuned::of(&config)),
+            board: Board::new(&config),
+            nudges,
             vetting: Arc::new(PatientChecks::new(&config.inboxes)),
             config,
             ledger,
@@ -129,10 +182,58 @@ impl Engine {
         self.channels.values().find_map(Channel::trouble)
     }
 
+    /// What may change without a restart is taken from a new configuration.
+    pub fn tune(&self, config: &Config) {
+        *self.tuned.write().unwrap_or_else(PoisonError::into_inner) = Tuned::of(config);
+        // What waits for a type that is known now is looked at again.
+        self.nudge_all();
+    }
+
+    fn tuned(&self) -> Tuned {
+        self.tuned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is shown of the inboxes.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// How many tokens were got from Redox so far.
+    pub fn token_renewals(&self) -> u64 {
+        self.client.token_renewals()
+    }
+
+    /// What is shown of the destinations.
+    pub fn channels(&self) -> Vec<ChannelState> {
+        let state = |(destination, channel): (&Destination, &Channel)| ChannelState {
+            destination: destination.clone(),
+            trouble: channel.trouble(),
+            closed: channel.closed(),
+            paused: channel.paused(),
+        };
+        self.channels.iter().map(state).collect()
+    }
+
     /// The first inbox that has not been looked into for `limit` longer than it was to be.
     pub fn hangs(&self, limit: Duration) -> Option<&str> {
         let now = Instant::now();
         self.pulses.iter().find(|(_, pulse)| pulse.overdue(now) > limit).map(|(inbox, _)| inbox.as_str())
+    }
+
+    /// A document is looked at again at once, whatever it was to wait for.
+    fn nudge(&self, place: &InboxPath) {
+        if let Some(nudge) = self.nudges.get(&place.inbox) {
+            nudge.paths.lock().unwrap_or_else(PoisonError::into_inner).some.push(place.path.clone());
+            nudge.wake.notify_one();
+        }
+    }
+
+    /// Every document is.
+    fn nudge_all(&self) {
+        for nudge in self.nudges.values() {
+            nudge.paths.lock().unwrap_or_else(PoisonError::into_inner).all = true;
+            nudge.wake.notify_one();
+        }
     }
 
     fn channel(&self, item: &Item<'_>) -> &Channel {

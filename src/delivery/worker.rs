@@ -127,12 +127,8 @@ impl Engine {
         let Some((inbox, Ok(root))) = root else {
             return Identified::NotYet { why: "the inbox cannot be read at the moment", pause: SOON };
         };
-        let rules = Rules {
-            inbox,
-            types: &self.config.document_types,
-            size_limit: self.config.delivery.size_limit,
-            vetting: &self.vetting,
-        };
+        let types = self.tuned().document_types;
+        let rules = Rules { inbox, types: &types, size_limit: self.config.delivery.size_limit, vetting: &self.vetting };
         identify(&root, rules, candidate, Instant::now())
     }
 

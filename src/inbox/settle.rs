@@ -15,6 +15,9 @@ use crate::{model::path::RelPath, platform::effect};
 /// How soon a folder that could not be read whole is looked at again.
 const UNREAD_AGAIN: Duration = Duration::from_secs(1);
 
+/// So many waiting documents are listed after a look.
+pub const MOST_LISTED: usize = 10_000;
+
 /// A document that has stopped changing, together with what is said of it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -105,6 +108,17 @@ pub struct Observation {
     pub documents: usize,
     /// The change time of the one that has lain there longest, nanoseconds since 1970.
     pub oldest: Option<i128>,
+    /// Documents that were not handed out, and when they may be; `None` while their folder cannot be read. At most
+    /// [`MOST_LISTED`].
+    pub waiting: Vec<(RelPath, Option<Instant>)>,
+}
+
+impl Observation {
+    fn list(&mut self, path: &RelPath, due: Option<Instant>) {
+        if self.waiting.len() < MOST_LISTED {
+            self.waiting.push((path.clone(), due));
+        }
+    }
 }
 
 impl Settler {
@@ -137,6 +151,7 @@ impl Settler {
             let known = sets.remove(path);
             if listing.unread.contains(&path.first_folder().map(OsStr::to_os_string)) {
                 self.sets.extend(known.map(|set| (path.clone(), set)));
+                found.list(path, None);
                 continue;
             }
             let set = self.set(path, pairing, known, now);
@@ -151,10 +166,13 @@ impl Settler {
             if due <= now {
                 ready.insert((due, candidate.path.clone()), candidate);
                 if ready.len() > limit {
-                    ready.pop_last();
+                    if let Some(((due, later), _)) = ready.pop_last() {
+                        found.list(&later, Some(due));
+                    }
                     found.next = Some(now);
                 }
             } else {
+                found.list(path, Some(due));
                 found.next = Some(found.next.map_or(due, |next| next.min(due)));
             }
         }
@@ -185,6 +203,15 @@ impl Settler {
     pub fn put_back(&mut self, path: &RelPath, until: Instant) {
         if let Some(out) = self.out.get_mut(path) {
             out.until = Some(until);
+        }
+    }
+
+    /// A document that was put back may be handed out again now, whatever it was to wait for.
+    pub fn hurry(&mut self, path: Option<&RelPath>, now: Instant) {
+        let hurry = |out: &mut Out| out.until = out.until.map(|until| until.min(now));
+        match path {
+            Some(path) => self.out.get_mut(path).into_iter().for_each(hurry),
+            None => self.out.values_mut().for_each(hurry),
         }
     }
 

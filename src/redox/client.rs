@@ -89,6 +89,11 @@ impl Client {
         Ok(Self { http, base, settings, source_id, tokens })
     }
 
+    /// How many tokens were got so far.
+    pub fn token_renewals(&self) -> u64 {
+        self.tokens.renewals()
+    }
+
     /// Gets a token, to see whether one is to be had.
     ///
     /// # Errors
