@@ -1,4 +1,9 @@
-//! The command line: one file a command, and the exit codes.
+//! The command line: one file a command or a few that belong together, and the exit codes.
+
+/// A line to the standard output; whoever reads it may have had enough.
+macro_rules! say {
+    ($($words:tt)*) => {{ $crate::cli::output::print(&(format!($($words)*) + "\n")).ok(); }};
+}
 
 mod check;
 mod decide;
@@ -7,6 +12,8 @@ pub mod keygen;
 mod look;
 mod output;
 mod owner;
+mod preview;
+mod public_key;
 mod run;
 mod sandbox;
 mod source;
@@ -45,6 +52,8 @@ enum Command {
     Run(run::Args),
     /// Try everything that deliveries need: configuration, folders, key, token, clock.
     Check,
+    /// Say for every file what would happen, whose it would be and why; send and write nothing.
+    Preview(preview::Args),
     /// Is everything going out? What waits and why, and what to do.
     Status(look::StatusArgs),
     /// List deliveries, newest first.
@@ -71,6 +80,8 @@ enum Command {
     Verify(verify::Args),
     /// Make a key pair for Redox: the private key into a file, the public one to the terminal.
     Keygen(keygen::Args),
+    /// Print the public half of the configured key, for the Redox dashboard.
+    PublicKey(public_key::Args),
     /// Run a strict stand-in for Redox on this machine, to try things out.
     Sandbox(sandbox::Args),
     /// See it work on this machine, with made-up patients and the stand-in for Redox.
@@ -93,6 +104,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Run(args) => run::run(&cli.config, args).await,
         Command::Check => check::run(&cli.config).await,
+        Command::Preview(args) => preview::run(&cli.config, args).await,
         Command::Status(args) => look::status(&cli.config, args).await,
         Command::History(args) => look::history(&cli.config, args).await,
         Command::Show(args) => look::show(&cli.config, args).await,
@@ -106,6 +118,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reload => decide::reload(&cli.config).await,
         Command::Verify(args) => verify::run(&cli.config, args).await,
         Command::Keygen(args) => keygen::run(args).map(|()| DONE),
+        Command::PublicKey(args) => public_key::run(&cli.config, args),
         Command::Sandbox(args) => sandbox::run(args, interrupted()).await.map(|()| DONE),
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => {

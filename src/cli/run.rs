@@ -178,24 +178,24 @@ fn make_folders(config: &Config) -> anyhow::Result<()> {
 }
 
 fn report(summary: &Summary, engine: &Engine) -> u8 {
-    println!("{} accepted, {} rejected, {} still in the inbox.", summary.accepted, summary.rejected, summary.waiting);
+    say!("{} accepted, {} rejected, {} still in the inbox.", summary.accepted, summary.rejected, summary.waiting);
     if summary.rejected > 0 {
-        println!("Beside each rejected document in the failed folder lies a note that says why, and what to do.");
+        say!("Beside each rejected document in the failed folder lies a note that says why, and what to do.");
     }
     for inbox in &summary.unreadable {
-        println!(
+        say!(
             "The inbox {inbox} cannot be worked on. Check that its folder is there and mounted, and that no other chartdrop runs."
         );
     }
     if summary.unread_folders > 0 {
-        println!(
+        say!(
             "Patient folders that cannot be read, or not all of them: {}. Nothing in them is counted, lost or sent. See that chartdrop may read them.",
             summary.unread_folders
         );
     }
     match engine.trouble() {
         Some(trouble) if trouble.stopped => {
-            println!("{}\nNothing is lost. {}", trouble.summary, trouble.remedy);
+            say!("{}\nNothing is lost. {}", trouble.summary, trouble.remedy);
             COULD_NOT_WORK
         }
         _ if !summary.unreadable.is_empty() => COULD_NOT_WORK,
