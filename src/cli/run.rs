@@ -2,13 +2,13 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,8 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     make_folders(&config)?;
     let client = Client::new(config.redox.clone())?;
     let shutdown = CancellationToken::new();
-    end_on_signals(shutdown.clone())?;
+    let why = end_on_signals(shutdown.clone())?;
+    let hangup = signal(SignalKind::hangup())?;
     let (ledger, rebuilt_at) = match crate::audit::open_ledger(&config).await {
         Ok(opened) => opened,
         // A full disk, a share that is not mounted yet: systemd is to try again, which it does not after COULD_NOT_WORK.
@@ -74,7 +75,7 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     let reloader = Reloader { path: path.to_owned(), level };
     let (settings, ended) = (config.status.clone(), CancellationToken::new());
     let desk = Desk::live(config, observed, Arc::clone(&engine), reloader, ended.clone());
-    let answering = tokio::spawn(answer(desk, settings, ended.clone()));
+    let answering = tokio::spawn(answer(desk, settings, hangup, ended.clone()));
     let background = tokio::spawn(background(ledger, Arc::clone(&engine), history, shutdown.clone()));
     let result = Arc::clone(&engine).run(mode, shutdown.clone(), systemd::ready).await;
     systemd::stopping();
@@ -90,6 +91,7 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
                 accepted = summary.accepted,
                 rejected = summary.rejected,
                 waiting = summary.waiting,
+                why = why.get().copied().unwrap_or("nothing was left to do"),
                 "chartdrop ends"
             );
             Ok(DONE)
@@ -103,9 +105,8 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
 }
 
 /// Answers commands and whoever asks over TCP, and reads the configuration again at SIGHUP.
-async fn answer(desk: Arc<Desk>, settings: Status, ended: CancellationToken) {
+async fn answer(desk: Arc<Desk>, settings: Status, mut hangup: Signal, ended: CancellationToken) {
     let reloads = async {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
         while hangup.recv().await.is_some() {
             systemd::reloading();
             desk.reload_at_signal().await;
@@ -148,25 +149,28 @@ async fn background(ledger: Arc<dyn Ledger>, engine: Arc<Engine>, history: Durat
     tokio::join!(forget, systemd::feed_watchdog(Arc::clone(&ledger), engine, shutdown.clone()));
 }
 
-/// SIGTERM and SIGINT end the program; SIGIO does nothing.
-fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
+/// SIGTERM and SIGINT end the program, and which of them did is told; SIGIO does nothing.
+fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<Arc<OnceLock<&'static str>>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Sent when somebody opens a file in the instant in which we ask the kernel for its writers; it would kill us.
     let mut lease = signal(SignalKind::io())?;
+    let why = Arc::<OnceLock<_>>::default();
+    let told = Arc::clone(&why);
     tokio::spawn(async move {
-        loop {
+        let signal = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break "SIGTERM",
+                _ = interrupt.recv() => break "SIGINT",
                 _ = lease.recv() => {}
             }
-        }
-        info!("told to end: no new deliveries are begun");
+        };
+        told.get_or_init(|| signal);
+        info!(signal, "told to end: no new deliveries are begun");
         shutdown.cancel();
         std::future::pending::<()>().await;
     });
-    Ok(())
+    Ok(why)
 }
 
 /// Done and failed are ours to make, unless the inbox beside them is missing too: then a share is not mounted.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     desk::{Desk, Live},
-    events, listing,
+    events, listing, openapi,
     problem::ApiProblem,
     reload, snapshot,
     view::{DeliveriesView, DeliveryView, StatusView, WaitingListView},
@@ -37,7 +37,7 @@ type Answer<T> = Result<Json<T>, ApiProblem>;
 type Asked = State<Arc<Desk>>;
 
 /// `{ "by", "reason" }`, both optional.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionRequest {
     /// Who decides; over the socket it is the peer's user, whatever this says.
@@ -47,7 +47,7 @@ pub struct DecisionRequest {
 }
 
 /// What came of a decision.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DecisionView {
     /// In words.
     pub message: String,
@@ -56,14 +56,14 @@ pub struct DecisionView {
 }
 
 /// What came of pausing or resuming.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChannelAnswer {
     /// In words.
     pub message: String,
 }
 
 /// `/healthz` and `/readyz`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HealthView {
     /// `ok` or `failing`.
     pub status: String,
@@ -82,6 +82,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/api/v1/channels/{destination}/{action}", post(channel))
         .route("/api/v1/reload", post(reload_config))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/openapi.json", get(|| async { ([(CONTENT_TYPE, "application/json")], openapi::text()) }))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -97,16 +98,25 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .with_state(desk)
 }
 
-async fn status(State(desk): Asked) -> Json<StatusView> {
+/// How things are: inboxes, destinations, counts, alarms.
+#[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = StatusView)))]
+pub(super) async fn status(State(desk): Asked) -> Json<StatusView> {
     Json(snapshot::status(&desk).await)
 }
 
-async fn waiting(State(desk): Asked, page: Result<Query<listing::Request>, QueryRejection>) -> Answer<WaitingListView> {
+/// Documents that have no delivery yet.
+#[utoipa::path(get, path = "/api/v1/waiting", params(listing::Request), responses((status = 200, body = WaitingListView), (status = "4XX", description = "A problem, RFC 9457.", body = ApiProblem, content_type = "application/problem+json")))]
+pub(super) async fn waiting(
+    State(desk): Asked,
+    page: Result<Query<listing::Request>, QueryRejection>,
+) -> Answer<WaitingListView> {
     let Query(request) = page.map_err(bad_query)?;
     listing::waiting(snapshot::waiting(&desk), &request).map(Json)
 }
 
-async fn deliveries(
+/// Deliveries, newest first; go on with `cursor` = the last page's `next`.
+#[utoipa::path(get, path = "/api/v1/deliveries", params(listing::Request), responses((status = 200, body = DeliveriesView), (status = "4XX", description = "A problem, RFC 9457.", body = ApiProblem, content_type = "application/problem+json")))]
+pub(super) async fn deliveries(
     State(desk): Asked,
     request: Result<Query<listing::Request>, QueryRejection>,
 ) -> Answer<DeliveriesView> {
@@ -116,11 +126,20 @@ async fn deliveries(
     listing::page(&*desk.ledger, &desk.catalog, &filter).await.map(Json)
 }
 
-async fn delivery(State(desk): Asked, Path(id): Path<String>) -> Answer<DeliveryView> {
+/// The whole story of one delivery.
+#[utoipa::path(get, path = "/api/v1/deliveries/{id}", params(("id" = String, Path, description = "The delivery's id, or the first four or more characters of it.")), responses((status = 200, body = DeliveryView), (status = "4XX", description = "A problem, RFC 9457.", body = ApiProblem, content_type = "application/problem+json")))]
+pub(super) async fn delivery(State(desk): Asked, Path(id): Path<String>) -> Answer<DeliveryView> {
     Ok(Json(DeliveryView::of(&listing::find(&*desk.ledger, &id).await?)))
 }
 
-async fn decide(
+/// A person decides; over the socket that is the peer's user, whatever `by` says.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/{decision}",
+    params(
+        ("id" = String, Path, description = "The delivery's id, or the first four or more characters of it."),
+        ("decision" = String, Path, description = "`retry`, `hold`, `release`, `send-again` or `close`; `close` needs a reason."),
+    ),
+    request_body = DecisionRequest, responses((status = 200, body = DecisionView), (status = "4XX", description = "A problem, RFC 9457.", body = ApiProblem, content_type = "application/problem+json")))]
+pub(super) async fn decide(
     State(desk): Asked,
     ConnectInfo(caller): ConnectInfo<Caller>,
     Path((id, decision)): Path<(String, String)>,
@@ -166,7 +185,14 @@ fn refused(error: OperatorError) -> ApiProblem {
     }
 }
 
-async fn channel(
+/// Keeps everything for a destination back, or lets it go on.
+#[utoipa::path(post, path = "/api/v1/channels/{destination}/{action}",
+    params(
+        ("destination" = String, Path, description = "As in `status`, with the slash as %2F."),
+        ("action" = String, Path, description = "`pause` or `resume`."),
+    ),
+    request_body = DecisionRequest, responses((status = 200, body = ChannelAnswer), (status = "4XX", description = "A problem, RFC 9457.", body = ApiProblem, content_type = "application/problem+json")))]
+pub(super) async fn channel(
     State(desk): Asked,
     ConnectInfo(caller): ConnectInfo<Caller>,
     Path((destination, action)): Path<(String, String)>,
@@ -195,7 +221,9 @@ async fn channel(
     }
 }
 
-async fn reload_config(
+/// Reads the configuration again; a bad one changes nothing.
+#[utoipa::path(post, path = "/api/v1/reload", request_body = DecisionRequest, responses((status = 200, body = reload::ReloadView), (status = "4XX", description = "A problem, RFC 9457.", body = ApiProblem, content_type = "application/problem+json")))]
+pub(super) async fn reload_config(
     State(desk): Asked,
     ConnectInfo(caller): ConnectInfo<Caller>,
     body: Bytes,
@@ -208,7 +236,9 @@ async fn reload_config(
     reload::reload(&desk, &by).await.map(Json)
 }
 
-async fn metrics(State(desk): Asked) -> Response {
+/// For Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(desk): Asked) -> Response {
     let Some(live) = &desk.live else { return not_running().into_response() };
     desk.metrics.board(live.engine.board());
     desk.metrics.tokens(live.engine.token_renewals());
@@ -218,12 +248,14 @@ async fn metrics(State(desk): Asked) -> Response {
 }
 
 /// Alive: this answers.
-async fn healthz() -> Json<HealthView> {
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = HealthView)))]
+pub(super) async fn healthz() -> Json<HealthView> {
     Json(HealthView { status: "ok".into(), reasons: Vec::new() })
 }
 
-/// Whether documents that are dropped now are sent.
-async fn readyz(State(desk): Asked) -> Response {
+/// Whether documents that are dropped now are sent; 503 with the reasons when not.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = HealthView), (status = 503, body = HealthView)))]
+pub(super) async fn readyz(State(desk): Asked) -> Response {
     let status = snapshot::status(&desk).await;
     let mut reasons = Vec::new();
     for inbox in &status.inboxes {

@@ -31,7 +31,8 @@ struct AlarmEvent<'a> {
     over: bool,
 }
 
-/// `GET /api/v1/events`.
+/// Server-sent events: `status` (as `GET /api/v1/status`), `delivery` (a delivery), `alarm` (an alarm, and whether it is `over`).
+#[utoipa::path(get, path = "/api/v1/events", responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(
     State(desk): State<Arc<Desk>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Never>>>, ApiProblem> {

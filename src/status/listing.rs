@@ -26,8 +26,9 @@ const MOST_LOOKED_AT: usize = 20_000;
 const SHORTEST_PREFIX: usize = 4;
 
 /// What is asked for, still in the words of the request.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub struct Request {
     /// States, with commas between.
     pub state: Option<String>,

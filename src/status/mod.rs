@@ -9,6 +9,7 @@ mod listing;
 pub mod log;
 mod metrics;
 mod observed;
+pub mod openapi;
 mod problem;
 mod reload;
 mod server;

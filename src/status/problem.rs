@@ -10,20 +10,25 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::LedgerError;
 
 /// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApiProblem {
     /// `urn:chartdrop:problem:` and the code.
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     pub kind: Box<str>,
     /// The same for every problem of this type.
+    #[schema(value_type = String)]
     pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What happened this time.
+    #[schema(value_type = String)]
     pub detail: Box<str>,
     /// A fixed word for programs.
+    #[schema(value_type = String)]
     pub code: Box<str>,
     /// What to do.
+    #[schema(value_type = Option<String>)]
     pub remedy: Option<Box<str>>,
 }
 

@@ -20,7 +20,7 @@ pub struct Reloader {
 }
 
 /// `POST /api/v1/reload`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReloadView {
     /// In words.
     pub message: String,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -10,7 +11,9 @@ use crate::{
 };
 
 /// The state of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Waits for its turn, or for its next try.
@@ -68,7 +71,7 @@ impl State {
 }
 
 /// What is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemView {
     /// A fixed word for programs.
     pub code: String,
@@ -85,7 +88,7 @@ impl From<&Words> for ProblemView {
 }
 
 /// A delivery, as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryView {
     /// Its id; `urn:uuid:` of it is the document's `masterIdentifier`.
     pub id: String,
@@ -98,6 +101,7 @@ pub struct DeliveryView {
     /// How far it is.
     pub state: State,
     /// Since when it has been in this state.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// Why it waits, or why it was rejected.
     pub problem: Option<ProblemView>,
@@ -108,8 +112,10 @@ pub struct DeliveryView {
     /// How many of those were left without an answer that settles anything.
     pub unconfirmed: u32,
     /// When the file was first identified.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When Redox accepted it.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub accepted_at: Option<Timestamp>,
     /// Where it was filed, beneath done or failed.
     pub filed_as: Option<String>,
@@ -122,11 +128,12 @@ pub struct DeliveryView {
     /// The patient's first identifier, `system|value`.
     pub patient: Option<String>,
     /// When it is tried again.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
 }
 
 /// What a delivery is called elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IdsView {
     /// `DocumentReference.masterIdentifier`.
     pub master_identifier: Option<String>,
@@ -139,9 +146,10 @@ pub struct IdsView {
 }
 
 /// One thing that happened to a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// What, a fixed word.
     pub event: String,
@@ -152,7 +160,7 @@ pub struct EventView {
 }
 
 /// `GET /api/v1/deliveries`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeliveriesView {
     /// Newest first.
     pub deliveries: Vec<DeliveryView>,
@@ -161,7 +169,7 @@ pub struct DeliveriesView {
 }
 
 /// A document without a delivery yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingView {
     /// The inbox's name.
     pub inbox: String,
@@ -170,17 +178,19 @@ pub struct WaitingView {
     /// Bytes.
     pub size: u64,
     /// When the file last changed.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// `settling`, `on-hold`, `ready` or `incomplete`.
     pub state: String,
     /// What it waits for.
     pub problem: Option<ProblemView>,
     /// When it goes on by itself, if nothing changes.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
 }
 
 /// `GET /api/v1/waiting`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingListView {
     /// By inbox and path.
     pub documents: Vec<WaitingView>,
@@ -189,13 +199,14 @@ pub struct WaitingListView {
 }
 
 /// `GET /api/v1/status`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// chartdrop's.
     pub version: String,
     /// The machine.
     pub node: String,
     /// When the daemon began; null when it does not run.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
     /// Every inbox.
     pub inboxes: Vec<InboxView>,
@@ -210,7 +221,7 @@ pub struct StatusView {
 }
 
 /// An inbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InboxView {
     /// Its name.
     pub name: String,
@@ -221,6 +232,7 @@ pub struct InboxView {
     /// How many documents are in it.
     pub waiting: Option<u64>,
     /// Since when the oldest has been there.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub oldest_waiting_since: Option<Timestamp>,
     /// Accepted since midnight.
     pub accepted_today: u64,
@@ -229,7 +241,7 @@ pub struct InboxView {
 }
 
 /// A destination with its credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChannelView {
     /// Environment and slug.
     pub destination: String,
@@ -238,11 +250,12 @@ pub struct ChannelView {
     /// Why it is not open.
     pub problem: Option<ProblemView>,
     /// When it is tried again.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
 }
 
 /// Deliveries by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[allow(missing_docs)]
 pub struct CountsView {
     pub queued: u64,
@@ -270,7 +283,7 @@ impl CountsView {
 }
 
 /// Something that a person should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AlarmView {
     /// A fixed word for programs.
     pub code: String,
@@ -279,6 +292,7 @@ pub struct AlarmView {
     /// What to do.
     pub remedy: String,
     /// Since when.
+    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// In which inbox; null when it concerns all.
     pub inbox: Option<String>,
@@ -292,7 +306,7 @@ impl From<Alarm> for AlarmView {
 }
 
 /// The record of every delivery.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LedgerView {
     /// `sled` or `postgresql`.
     pub kind: String,
