@@ -27,7 +27,9 @@ fn promtool(arguments: &[&str], input: &str) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("promtool comes with Debian's package prometheus: tests/run installs it");
+        .unwrap_or_else(|error| {
+            panic!("promtool comes with Debian's package prometheus, which tests/run installs: {error}")
+        });
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {output:?}\n{input}");

@@ -318,5 +318,5 @@ fn whose(patient: &Patient) -> String {
     parts.extend(patient.family.clone());
     let born = patient.birth_date.map(|date| format!(", born {date}")).unwrap_or_default();
     let number = patient.identifier.first().map(|first| first.value.clone()).unwrap_or_default();
-    escape(&format!("{}{born} ({number})", parts.join(" ")).trim().to_owned())
+    escape(format!("{}{born} ({number})", parts.join(" ")).trim())
 }
