@@ -271,7 +271,7 @@ fn a_paused_destination_sends_nothing_until_it_is_resumed() {
 fn pages_are_right_while_rows_change_and_deliveries_go_on() {
     let mut clinic = Clinic::new(&[]);
     clinic.delivery.push_str("concurrency = 16\n");
-    let many = 400;
+    let many = 2000;
     for n in 0..many {
         clinic.drop_file(format!("inbox/bixby/{n:04}.pdf"), pdf(&format!("document {n}")));
     }
@@ -292,7 +292,7 @@ fn pages_are_right_while_rows_change_and_deliveries_go_on() {
     };
     let (mut before, mut looks) = (0, 0);
     while before < many {
-        let mut ids = all(50);
+        let mut ids = all(100);
         let listed = ids.len();
         ids.sort();
         ids.dedup();
@@ -306,11 +306,12 @@ fn pages_are_right_while_rows_change_and_deliveries_go_on() {
     assert_eq!(deliveries(&clinic, "?text=0007.pdf").len(), 1);
     assert_eq!(deliveries(&clinic, "?inbox=nowhere").len(), 0);
     assert_eq!(deliveries(&clinic, "?until=2020-01-01").len(), 0);
-    assert_eq!(deliveries(&clinic, "?since=1h&limit=500").len(), many);
+    assert_eq!(deliveries(&clinic, "?since=1h&limit=500").len(), 500);
     // A rate that no loaded machine is too slow for; the aim is 10,000 a second.
     let began = Instant::now();
     (0..5).for_each(|_| assert_eq!(all(500).len(), many));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    println!("{:.0} rows a second", 5.0 * many as f64 / began.elapsed().as_secs_f64());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 /// Lines of the event stream, until one is found.
