@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,8 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Config, FolderName, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, TextRule, Watch,
+    Config, FolderName, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, TextRule, Watch,
+    status::{Log, RawStatus},
     strict::{nearest, refuse, shown},
     units::{ByteSize, Duration},
 };
@@ -41,6 +41,8 @@ pub(super) struct Raw {
     ledger: RawLedger,
     #[serde(default)]
     status: RawStatus,
+    #[serde(default)]
+    log: Log,
 }
 
 /// A coding, and the folders whose documents are of that type.
@@ -149,13 +151,6 @@ struct RawLedger {
     history: Duration,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawStatus {
-    socket: PathBuf,
-    listen: Option<SocketAddr>,
-}
-
 /// Permission bits of files, written as `chmod` takes them.
 struct FileMode(u32);
 
@@ -258,12 +253,6 @@ impl Default for RawLedger {
     }
 }
 
-impl Default for RawStatus {
-    fn default() -> Self {
-        Self { socket: "/run/chartdrop/control.sock".into(), listen: None }
-    }
-}
-
 /// Checks what the types cannot say; relative paths become absolute beneath `folder`. The error is for a person.
 pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
     let (mut document_types, type_folders) = document_types(raw.document_types)?;
@@ -289,6 +278,7 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
         .collect::<Result<Vec<_>, _>>()?;
     let ledger = folder.join(raw.ledger.path);
     apart(&inboxes, &ledger)?;
+    let status = raw.status.check(folder, &ledger)?;
     Ok(Config {
         inboxes,
         document_types,
@@ -298,7 +288,8 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, String> {
         delivery: delivery(&raw.delivery)?,
         ledger,
         history: raw.ledger.history.get(),
-        status: Status { socket: folder.join(raw.status.socket), listen: raw.status.listen },
+        status,
+        log: raw.log,
     })
 }
 

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use crate::model::document::DeliveryId;
 
 /// The pauses between probes of a channel that a person must fix: the first, and the longest.
@@ -25,7 +27,8 @@ pub struct Channel {
 #[derive(Debug, Default)]
 struct State {
     closed: Option<Closed>,
-    paused: bool,
+    /// Who keeps it from sending, and why.
+    paused: Option<String>,
     /// The last refusal that may concern one document only, and whether another delivery got through since.
     suspect: Option<Suspect>,
 }
@@ -33,6 +36,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Closed {
     trouble: Trouble,
+    since: Timestamp,
     until: Instant,
     times: u32,
     probing: bool,
@@ -59,6 +63,18 @@ pub enum ChannelState {
     Paused,
 }
 
+impl ChannelState {
+    /// The word that the API uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::BackingOff => "backing-off",
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// Why a channel is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -75,6 +91,11 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Whether somebody should look: not at a pause that a person made, nor at Redox's own limit.
+    pub fn is_alarm(&self) -> bool {
+        self.state != ChannelState::Paused && self.code != "too-many-requests"
+    }
+
     /// Whether a person must fix something first, for all that is known.
     pub fn is_stopped(&self) -> bool {
         self.state == ChannelState::Stopped
@@ -129,7 +150,7 @@ impl Channel {
     /// Leave to send, or when to ask again.
     pub fn admit(&self, now: Instant, delivery: DeliveryId) -> Admission {
         let admitted = self.with(|state| {
-            if state.paused {
+            if state.paused.is_some() {
                 return Err(now + UNREACHABLE.1);
             }
             let may_only_concern = state.suspect.as_ref().map(|suspect| suspect.delivery);
@@ -157,7 +178,7 @@ impl Channel {
 
     /// Whether a delivery that was admitted may still send: 429 and a person's pause count for everybody at once.
     pub fn still_admits(&self, pass: &Pass) -> bool {
-        self.with(|state| !state.paused && (pass.is_probe || state.closed.is_none()))
+        self.with(|state| state.paused.is_none() && (pass.is_probe || state.closed.is_none()))
     }
 
     /// An answer about one delivery showed that the channel works. True if it was closed before.
@@ -224,13 +245,13 @@ impl Channel {
         })
     }
 
-    /// A person pauses the channel, or lets it go on: then it is probed at once.
-    pub fn pause(&self, paused: bool) {
+    /// A person keeps everything back, in words; or not any more, and then it is probed at once.
+    pub fn pause(&self, why: Option<String>) {
         self.with(|state| {
-            state.paused = paused;
-            if !paused {
+            if why.is_none() {
                 state.probe_at(Instant::now());
             }
+            state.paused = why;
         });
     }
 
@@ -241,21 +262,33 @@ impl Channel {
 
     /// Why it is closed, if it is.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.with(|state| match state.paused {
-            true => Some(Trouble {
+        self.with(|state| match &state.paused {
+            Some(why) => Some(Trouble {
                 code: "paused".into(),
                 state: ChannelState::Paused,
                 is_confirmed: true,
-                summary: "A person paused this destination. Documents wait in the inbox.".into(),
-                remedy: "When deliveries may go on, resume the destination.".into(),
+                summary: format!(
+                    "Nothing is sent to this destination: {why}. Documents wait in the inbox, and nothing is lost."
+                ),
+                remedy: "When deliveries may go on, resume the destination (`chartdrop resume`).".into(),
             }),
-            false => state.closed.as_ref().map(|closed| closed.trouble.clone()),
+            None => state.closed.as_ref().map(|closed| closed.trouble.clone()),
         })
+    }
+
+    /// How it is.
+    pub fn state(&self) -> ChannelState {
+        self.trouble().map_or(ChannelState::Open, |trouble| trouble.state)
+    }
+
+    /// Since when it has been closed; `None` while it is open or only paused.
+    pub fn closed_since(&self) -> Option<Timestamp> {
+        self.with(|state| state.closed.as_ref().map(|closed| closed.since))
     }
 
     /// When it is probed next; `None` while it is open or paused.
     pub fn next_probe(&self) -> Option<Instant> {
-        self.with(|state| state.closed.as_ref().filter(|_| !state.paused).map(|closed| closed.until))
+        self.with(|state| state.closed.as_ref().filter(|_| state.paused.is_none()).map(|closed| closed.until))
     }
 }
 
@@ -272,7 +305,8 @@ impl State {
         });
         let (times, probing, last_probe) =
             self.closed.as_ref().map_or((0, false, None), |closed| (closed.times, closed.probing, closed.last_probe));
-        self.closed = Some(Closed { trouble, until, times: times.saturating_add(1), probing, last_probe });
+        let since = self.closed.as_ref().map_or_else(Timestamp::now, |closed| closed.since);
+        self.closed = Some(Closed { trouble, since, until, times: times.saturating_add(1), probing, last_probe });
         (until, news)
     }
 
@@ -375,10 +409,10 @@ mod tests {
         channel.back_off(now, Duration::from_secs(300), "slow".into());
         assert!(!channel.still_admits(&admitted));
         channel.works(id(2));
-        channel.pause(true);
+        channel.pause(Some("paused by anna".into()));
         assert_eq!(channel.trouble().unwrap().state, ChannelState::Paused);
         assert!(pass(&channel, now + Duration::from_secs(3600), id(1)).is_none());
-        channel.pause(false);
+        channel.pause(None);
         assert!(pass(&channel, now, id(1)).is_some());
     }
 

@@ -16,15 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    DeliveryError, Engine,
+    DeliveryError, Engine, Nudge,
     alarm::{Alarm, Word},
+    board::{InboxState, MOST_WAITING, WaitingDocument, WaitingState, Words},
     channel::Channel,
     worker::{Outcome, Waiting},
 };
 use crate::{
     config::Inbox,
     filing,
-    inbox::{self, Candidate, Listing, Lock, Settler, Timing, Watcher, scan},
+    inbox::{self, Candidate, Listing, Lock, Observation, Settler, Timing, Watcher, scan},
     model::path::RelPath,
     platform::heartbeat::Heartbeat,
 };
@@ -41,6 +42,12 @@ const START: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(10);
 /// How soon an inbox that could not be read is tried again.
 const INBOX_AGAIN: Duration = Duration::from_secs(2);
+
+/// Codes of alarms.
+const WAITING_TOO_LONG: &str = "waiting-too-long";
+const FOLDER_UNREADABLE: &str = "folder-unreadable";
+const UNREACHABLE: &str = "inbox-unreachable";
+const TAKEN: &str = "inbox-taken";
 
 /// How long to go on.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +182,7 @@ struct InboxLoop {
     settler: Settler,
     queue: VecDeque<Candidate>,
     workers: JoinSet<(RelPath, Result<Outcome, DeliveryError>)>,
-    /// Documents that wait for a person, which is nothing to wait for in [`Mode::Once`], or for what is said of them.
+    /// Why the others wait that were looked at.
     waits: HashMap<RelPath, Waiting>,
     /// What is no document and waits for a person.
     strays: Vec<inbox::Waiting>,
@@ -220,9 +227,10 @@ impl InboxLoop {
                 Ok(listing) => {
                     mounts = listing.mounts.clone();
                     self.waits.retain(|path, _| listing.entries.contains_key(path));
-                    let found = self.settler.observe(listing, now, BATCH);
-                    self.strays = found.waiting;
-                    self.sound(found.documents + self.strays.len(), found.oldest);
+                    let mut found = self.settler.observe(listing, now, BATCH);
+                    self.sound(found.documents + found.strays.len(), found.oldest);
+                    self.show(listing, &found, now - began, watcher.overflows());
+                    self.strays = std::mem::take(&mut found.strays);
                     self.queue.extend(found.ready);
                     if matches!(self.mode, Mode::Once { .. }) && self.is_empty(found.documents) {
                         break;
@@ -253,6 +261,14 @@ impl InboxLoop {
             Mode::Forever => None,
             Mode::Once { until } => Some(until),
         };
+        let engine = Arc::clone(&self.engine);
+        let nudge = engine.nudges.get(&self.inbox.name);
+        let nudged = || async {
+            match nudge {
+                Some(nudge) => nudge.wake.notified().await,
+                None => std::future::pending().await,
+            }
+        };
         loop {
             let idle = self.queue.is_empty();
             let due = until.map_or(next, |until| next.min(until)).max(quiet);
@@ -274,6 +290,12 @@ impl InboxLoop {
                     if let (Ok(permit), Some(candidate)) = (permit, self.queue.pop_front()) {
                         self.start(permit, candidate);
                     }
+                }
+                () = nudged() => {
+                    if let Some(nudge) = nudge {
+                        self.hurry(nudge);
+                    }
+                    next = Instant::now();
                 }
                 () = wake.notified(), if idle => next = next.min(quiet),
                 () = sleep_until(due.into()), if idle => return Ok(()),
@@ -300,9 +322,7 @@ impl InboxLoop {
             Outcome::Rejected => self.summary.rejected += 1,
             Outcome::Waiting { until, why } => {
                 self.settler.put_back(&path, until);
-                if matches!(why, Waiting::Held | Waiting::Inbox(_)) {
-                    self.waits.insert(path, why);
-                }
+                self.waits.insert(path, why);
                 return until;
             }
         }
@@ -315,6 +335,16 @@ impl InboxLoop {
     fn is_empty(&self, documents: usize) -> bool {
         let held = || self.waits.values().filter(|why| **why == Waiting::Held).count();
         self.queue.is_empty() && self.workers.is_empty() && documents <= held()
+    }
+
+    /// A person decided something: the documents that it concerns are looked at again.
+    fn hurry(&mut self, nudge: &Nudge) {
+        let nudged = std::mem::take(&mut *nudge.paths.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = Instant::now();
+        if nudged.all {
+            self.settler.hurry(None, now);
+        }
+        nudged.some.iter().for_each(|path| self.settler.hurry(Some(path), now));
     }
 
     /// In [`Mode::Once`]: the time is up, or a person must mend the channel first.
@@ -357,14 +387,75 @@ impl InboxLoop {
         Ok(self.summary)
     }
 
+    /// Puts what this look found on the board.
+    fn show(&self, listing: &Listing, found: &Observation, scan_took: Duration, overflows: u64) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let moment = |due: Instant| super::lifecycle::after(clock, due.saturating_duration_since(now));
+        let ready = found.ready.iter().chain(&self.queue).map(|candidate| (&candidate.path, Some(now)));
+        let others = found.waiting.iter().map(|(path, due)| (path, *due));
+        let unread = || {
+            Words::new(
+                "folder-unreadable",
+                "Its patient folder cannot be read, or not all of it.",
+                "Let chartdrop read it; it is tried again by itself.",
+            )
+        };
+        let waiting = |(path, due): (&RelPath, Option<Instant>)| {
+            let stamp = listing.entries.get(path)?.stamp;
+            let (state, problem) = match (self.waits.get(path), due) {
+                // These have a row, which says why.
+                (Some(Waiting::Retry | Waiting::Channel | Waiting::Held | Waiting::Filing), _) => return None,
+                (_, None) => (WaitingState::Incomplete, Some(unread())),
+                (Some(Waiting::Inbox(why)), _) => (WaitingState::Incomplete, Some(not_yet(why))),
+                (Some(Waiting::Shutdown) | None, Some(_)) => (WaitingState::Settling, None),
+            };
+            let until = due.filter(|due| *due > now).map(moment);
+            let since = Timestamp::from_nanosecond(stamp.ctime).unwrap_or(clock);
+            let hold_from = until
+                .filter(|_| self.inbox.hold > Duration::ZERO)
+                .and_then(|until| until.checked_sub(self.inbox.hold).ok());
+            Some(WaitingDocument { path: path.clone(), size: stamp.size, since, state, problem, hold_from, until })
+        };
+        let stray = |stray: &inbox::Waiting| {
+            let stamp = listing.entries.get(&stray.path).map(|entry| entry.stamp);
+            let since = stamp.and_then(|stamp| Timestamp::from_nanosecond(stamp.ctime).ok()).unwrap_or(clock);
+            let (code, summary, remedy) =
+                (stray.problem.code, stray.problem.summary.as_str(), stray.problem.remedy.as_str());
+            WaitingDocument {
+                path: stray.path.clone(),
+                size: stamp.map_or(0, |stamp| stamp.size),
+                since,
+                state: WaitingState::Incomplete,
+                problem: Some(Words::new(code, summary, remedy)),
+                hold_from: None,
+                until: stray.until.filter(|until| *until > now).map(moment),
+            }
+        };
+        let waiting = ready.chain(others).filter_map(waiting).chain(found.strays.iter().map(stray));
+        self.engine.board.looked(
+            &self.inbox.name,
+            InboxState {
+                problem: None,
+                documents: found.documents + found.strays.len(),
+                oldest: found.oldest.and_then(|since| Timestamp::from_nanosecond(since).ok()),
+                waiting: waiting.take(MOST_WAITING).collect(),
+                overflows,
+            },
+            scan_took,
+        );
+    }
+
     /// One alarm an incident when documents have waited too long, whatever the reason.
     fn sound(&mut self, waiting: usize, oldest: Option<i128>) {
         let now = Timestamp::now().as_nanosecond();
         let oldest = oldest.map_or(0, |since| (now - since).max(0) / 1_000_000_000);
         let oldest = Duration::from_secs(u64::try_from(oldest).unwrap_or(u64::MAX));
         let (inbox, minutes) = (&self.inbox.name, oldest.as_secs() / 60);
-        match self.alarm.observe(waiting, oldest, self.engine.config.delivery.alarm_after) {
+        match self.alarm.observe(waiting, oldest, self.engine.tuned().alarm_after) {
             Some(Word::Begins) => {
+                let summary = format!("Documents have waited for {minutes} minutes or longer.");
+                let remedy = "`chartdrop status` says why they wait. Nothing is lost.";
+                self.engine.board.raise(Some(inbox), Words::new(WAITING_TOO_LONG, summary, remedy));
                 error!(%inbox, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
                 // Of what is not identified yet the ledger knows nothing.
                 let mut reasons = BTreeMap::<_, usize>::new();
@@ -381,7 +472,10 @@ impl InboxLoop {
                 }
             }
             Some(Word::Grows) => warn!(%inbox, waiting, minutes, "twice as many documents wait as at the last alarm"),
-            Some(Word::Ends) => info!(%inbox, waiting, "no document has waited too long any more"),
+            Some(Word::Ends) => {
+                self.engine.board.clear(Some(inbox), WAITING_TOO_LONG);
+                info!(%inbox, waiting, "no document has waited too long any more");
+            }
             None => {}
         }
     }
@@ -390,6 +484,14 @@ impl InboxLoop {
     fn report(&mut self, listing: &std::io::Result<Listing>, readable: &mut bool) {
         let was = std::mem::replace(readable, listing.is_ok());
         let inbox = &self.inbox.name;
+        match listing {
+            Err(error) => {
+                let problem = unreachable(error);
+                self.engine.board.raise(Some(inbox), problem.clone());
+                self.engine.board.unreachable(inbox, problem);
+            }
+            Ok(_) => [UNREACHABLE, TAKEN].iter().for_each(|code| self.engine.board.clear(Some(inbox), code)),
+        }
         match listing {
             Err(error) if was && error.kind() == std::io::ErrorKind::ResourceBusy => {
                 error!(%inbox, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
@@ -410,11 +512,36 @@ impl InboxLoop {
             let folders = listing.unread.len();
             match (std::mem::replace(&mut self.unread, folders > 0), folders) {
                 (false, 1..) => {
+                    let summary = "A patient folder cannot be read, or not all of it; nothing in it is sent.";
+                    let remedy = "Let chartdrop read it (chown, chmod); it is tried again by itself.";
+                    self.engine.board.raise(Some(inbox), Words::new(FOLDER_UNREADABLE, summary, remedy));
                     error!(%inbox, folders, "a patient folder cannot be read, or not all of it; nothing in it is sent, and it is tried again. May chartdrop read it?");
                 }
-                (true, 0) => info!(%inbox, "every patient folder can be read again"),
+                (true, 0) => {
+                    self.engine.board.clear(Some(inbox), FOLDER_UNREADABLE);
+                    info!(%inbox, "every patient folder can be read again");
+                }
                 _ => {}
             }
         }
     }
+}
+
+/// Why a document is not sent yet, in whole sentences.
+fn not_yet(why: &str) -> Words {
+    let remedy = "It is looked at again by itself, and at once when something changes.";
+    Words::new("not-ready", format!("Not sent yet: {why}."), remedy)
+}
+
+/// Why an inbox cannot be worked on.
+fn unreachable(error: &std::io::Error) -> Words {
+    if error.kind() == std::io::ErrorKind::ResourceBusy {
+        let summary = "Another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here.";
+        return Words::new(TAKEN, summary, "Stop one of the two.");
+    }
+    Words::new(
+        UNREACHABLE,
+        format!("The inbox cannot be read ({}); nothing is forgotten.", error.kind()),
+        "Check that its folder is there, that its share is mounted, and that chartdrop may read it. It is tried again by itself.",
+    )
 }

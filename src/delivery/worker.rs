@@ -20,7 +20,7 @@ use crate::{
     inbox::{Candidate, Identified, InboxDir, PATH_LIMIT, Pairing, Ready, Rules, identify},
     ledger::{Begun, Delivery, Files, Query, Reason, SidecarFile, Stage},
     model::{
-        document::{Destination, Identifier, Key, Sha256},
+        document::{Destination, Key, Sha256},
         path::{InboxPath, RelPath},
         patient::same_patient,
         problem::Problem,
@@ -113,9 +113,10 @@ impl Engine {
         let Some((inbox, Ok(root))) = root else {
             return Identified::NotYet { why: "the inbox cannot be read at the moment", pause: SOON };
         };
+        let types = self.tuned().document_types;
         let rules = Rules {
             inbox,
-            types: &self.config.document_types,
+            types: &types,
             file_types: &self.config.file_types,
             type_folders: &self.config.type_folders,
             size_limit: self.config.delivery.size_limit,
@@ -131,7 +132,8 @@ impl Engine {
         let files = files_of(item.candidate);
         let fresh = Fresh { document: ready.document.clone(), place: place.clone(), files, lost_at };
         let known = self.row_of(&item.inbox.destination, ready).await?;
-        let key = known.as_ref().map_or_else(|| key(item.inbox, ready), |row| row.key.clone());
+        let key =
+            known.as_ref().map_or_else(|| Key::of(&item.inbox.destination, &ready.document), |row| row.key.clone());
         self.supersede(&place, key.id());
         let row = match known {
             Some(row) if self.waits_for_the_first(&row, &place).await? => return Ok(wait(SOON, Waiting::Retry)),
@@ -325,17 +327,6 @@ pub(super) fn files_of(candidate: &Candidate) -> Files {
         Pairing::Alone | Pairing::Ambiguous => None,
     };
     Files { document: candidate.stamp(), sidecar }
-}
-
-/// The key of a delivery that is new: its patient is named by the smallest identifier, so that their order means nothing.
-fn key(inbox: &Inbox, ready: &Ready) -> Key {
-    let identifiers = &ready.document.patient.identifier;
-    let first = identifiers.iter().min_by_key(|identifier| (&identifier.system, &identifier.value));
-    Key {
-        destination: inbox.destination.clone(),
-        patient: first.map(Identifier::key).unwrap_or_default(),
-        sha256: ready.document.content.sha256,
-    }
 }
 
 /// A place that fits a row: a file that is refused for its long path is filed under its name alone.

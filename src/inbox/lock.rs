@@ -4,11 +4,7 @@
 //! that records what is sent from it: who finds another ledger's name there takes the inbox over, and what is in it at that
 //! moment may have been sent already.
 
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, path::Path};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -103,7 +99,7 @@ impl Lock {
 }
 
 /// What the file says; what cannot be understood (cut off by a power failure, edited) names no ledger of ours.
-fn read(path: &PathBuf) -> io::Result<Option<Owner>> {
+fn read(path: &Path) -> io::Result<Option<Owner>> {
     match effect::read(path) {
         Ok(bytes) => {
             Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Owner { ledger: Uuid::nil(), taken_over: None })))

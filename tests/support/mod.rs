@@ -186,6 +186,22 @@ socket = "control.sock"
         chartdrop().args(arguments).arg("--config").arg(self.config()).output().unwrap()
     }
 
+    /// What `history` lists of deliveries in these states.
+    pub fn deliveries(&self, states: &[&str]) -> Vec<Value> {
+        let mut arguments = vec!["history", "--json", "--limit", "100000000"];
+        arguments.extend(states.iter().flat_map(|state| ["--state", state]));
+        let output = self.command(&arguments);
+        assert!(output.status.success(), "{output:?}");
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(listed["next"].is_null(), "{listed}");
+        listed["deliveries"].as_array().unwrap().clone()
+    }
+
+    /// Deliveries that are not filed yet.
+    pub fn open_deliveries(&self) -> Vec<Value> {
+        self.deliveries(&["queued", "sending", "unknown", "held", "filing"])
+    }
+
     /// `chartdrop run --once`: gives back its exit code; what it printed is shown when the test fails.
     pub fn run_once(&self) -> i32 {
         let output = self.command(&["run", "--once", "--for", "50s"]);

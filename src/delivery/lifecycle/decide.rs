@@ -12,7 +12,10 @@ pub enum Decision {
     /// Try now instead of when it is due.
     Retry,
     /// Do not go on before it is released.
-    Hold,
+    Hold {
+        /// Why, for whoever looks at it later.
+        reason: Option<String>,
+    },
     /// Go on.
     Release,
     /// Send it once more as a new message.
@@ -22,6 +25,19 @@ pub enum Decision {
         /// The person's reason, for the note.
         reason: String,
     },
+}
+
+impl Decision {
+    /// The command's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold { .. } => "hold",
+            Self::Release => "release",
+            Self::SendAgain => "send-again",
+            Self::Close { .. } => "close",
+        }
+    }
 }
 
 /// What becomes of it.
@@ -37,7 +53,7 @@ pub enum Decided {
     Refused(&'static str),
 }
 
-const GOES_ON: &str = "It goes on as soon as chartdrop runs.";
+const GOES_ON: &str = "It goes on.";
 const IS_BEING_FILED: &str = "It is just being filed; chartdrop finishes that by itself. Ask again in a moment.";
 /// Not reached: such a row is an unknown outcome by now.
 const IS_BEING_SENT: &str = "It is just being sent. Ask again in a moment.";
@@ -52,7 +68,7 @@ pub fn decide(row: Delivery, decision: &Decision, by: &str, is_present: bool, fa
     };
     let is_open = row.filing().is_none();
     match decision {
-        Decision::Hold => hold(row, by, facts),
+        Decision::Hold { reason } => hold(row, by, reason.as_deref(), facts),
         Decision::Close { reason } if is_open => close(row, by, reason, is_present, facts),
         Decision::Close { .. } => Decided::Refused("It is final; there is nothing to close."),
         Decision::Release | Decision::Retry if is_open && !is_present => taken_away(row, by, facts),
@@ -67,7 +83,7 @@ pub fn decide(row: Delivery, decision: &Decision, by: &str, is_present: bool, fa
     }
 }
 
-fn hold(row: Delivery, by: &str, facts: Facts) -> Decided {
+fn hold(row: Delivery, by: &str, reason: Option<&str>, facts: Facts) -> Decided {
     let then = match row.stage.clone() {
         Stage::Queued(queued) => Then::Queued(queued),
         Stage::Unknown(unknown) => Then::Unknown(unknown),
@@ -75,7 +91,11 @@ fn hold(row: Delivery, by: &str, facts: Facts) -> Decided {
         Stage::Sending(_) => return Decided::Refused(IS_BEING_SENT),
         Stage::Accepted(_) | Stage::Rejected(_) => return Decided::Refused("It is final; there is nothing to hold."),
     };
-    let mut transition = held(row, HeldWhy::Person, "", then, facts);
+    let detail = match reason {
+        Some(reason) => format!("{by}: {reason}"),
+        None => by.to_owned(),
+    };
+    let mut transition = held(row, HeldWhy::Person, &detail, then, facts);
     if let Some(entry) = transition.row.history.last_mut() {
         entry.by = Some(by.to_owned());
     }
@@ -119,11 +139,11 @@ fn send_again(row: Delivery, by: &str, facts: Facts) -> Decided {
     match &row.stage {
         Stage::Sending(_) => Decided::Refused(IS_BEING_SENT),
         Stage::Queued(_) | Stage::Unknown(_) | Stage::Held(_) => {
-            let words = "It will be sent again, as a new message, as soon as chartdrop runs.";
+            let words = "It is sent again, as a new message.";
             decided(Delivery { first_seen: facts.now, ..row }, queued, "send-again", by, words)
         }
         Stage::Accepted(accepted) if accepted.filing.filed.is_some() && accepted.duplicate.is_none() => {
-            let words = "A copy of the document is in the inbox again, and will be sent as a new message.";
+            let words = "A copy of the document is in the inbox again, and is sent as a new message.";
             match decided(Delivery { first_seen: facts.now, ..row }, queued, "send-again", by, words) {
                 Decided::Row(transition, words) => Decided::CopyBack(transition, words),
                 other => other,

@@ -16,7 +16,7 @@ pub fn held_problem(held: &Held) -> Problem {
     match held.why {
         HeldWhy::Person => Problem::new(
             "held-by-person",
-            "A person held this document. Nothing more of it is sent until somebody releases it.",
+            format!("This document is held by {}. Nothing more of it is sent until somebody releases it.", held.detail),
             format!("When it may go on, {release_sends}. {close}"),
         ),
         HeldWhy::OutcomeUnknown => Problem::new(
