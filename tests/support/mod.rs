@@ -39,7 +39,7 @@ pub fn sample(name: &str) -> Vec<u8> {
 /// A PDF that no other test document equals.
 pub fn pdf(words: &str) -> Vec<u8> {
     let mut bytes = sample("referral.pdf");
-    let end = bytes.windows(5).rposition(|window| window == b"%%EOF").unwrap();
+    let end = bytes.windows(9).rposition(|window| window == b"startxref").unwrap();
     bytes.splice(end..end, format!("% {words}\n").into_bytes());
     bytes
 }

@@ -2,7 +2,7 @@
 
 use super::{Facts, Transition, apply::held, resume::abandoned};
 use crate::{
-    ledger::{Delivery, Filing, HeldWhy, Queued, Reason, Rejected, Stage, Then, Tried, Unknown},
+    ledger::{Delivery, Filing, Held, HeldWhy, Queued, Reason, Rejected, Stage, Then, Tried, Unknown},
     model::message::Message,
 };
 
@@ -73,7 +73,7 @@ pub fn decide(row: Delivery, decision: &Decision, by: &str, is_present: bool, fa
         Decision::Close { .. } => Decided::Refused("It is final; there is nothing to close."),
         Decision::Release | Decision::Retry if is_open && !is_present => taken_away(row, by, facts),
         Decision::Release => match row.stage.clone() {
-            Stage::Held(held) => go_on(row, held.then, "released", by, facts),
+            Stage::Held(held) => go_on(row, as_decided(held), "released", by, facts),
             Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Accepted(_) | Stage::Rejected(_) => {
                 Decided::Refused("It is not held.")
             }
@@ -109,13 +109,24 @@ fn retry(row: Delivery, by: &str, facts: Facts) -> Decided {
             decided(Delivery { tried: Tried::default(), ..row }, stage, "retried", by, GOES_ON)
         }
         Stage::Unknown(unknown) => go_on(row, Then::Unknown(unknown), "retried", by, facts),
-        Stage::Held(held) => go_on(row, held.then, "retried", by, facts),
+        Stage::Held(held) => go_on(row, as_decided(held), "retried", by, facts),
         Stage::Sending(_) => Decided::Refused(IS_BEING_SENT),
         Stage::Rejected(rejected) if rejected.filing.filed.is_some() => Decided::PutBack,
         Stage::Accepted(accepted) if accepted.filing.filed.is_some() => {
             Decided::Refused("It was accepted. To send the same document once more, as a new message, use send-again.")
         }
         Stage::Accepted(_) | Stage::Rejected(_) => Decided::Refused(IS_BEING_FILED),
+    }
+}
+
+/// Where a held delivery goes on. A message for a patient whom the folder does not name any more is not sent again: a new
+/// one is made.
+fn as_decided(held: Held) -> Then {
+    match held.then {
+        Then::Unknown(unknown) if held.why == HeldWhy::PatientChanged => {
+            Then::Unknown(Unknown { message: None, ..unknown })
+        }
+        then => then,
     }
 }
 

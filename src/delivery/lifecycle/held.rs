@@ -29,7 +29,7 @@ pub fn held_problem(held: &Held) -> Problem {
         HeldWhy::PatientChanged => Problem::new(
             "patient-changed",
             "The document may have been sent already, and what the folder says of the patient was changed after that.",
-            "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then use send-again to send it for the patient whom the folder names now, or close this delivery.",
+            "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then release it: a new message is sent for the patient whom the folder names now. If it must not be sent, close it.",
         ),
         HeldWhy::LedgerLost => Problem::new(
             "ledger-lost",
