@@ -242,7 +242,7 @@ fn a_full_inbox_is_emptied() {
     fs::write(inside.join("patient.toml"), support::PATIENT).unwrap();
     fs::write(inside.join("a.pdf"), &bytes).unwrap();
     mounts.fill(&inbox, 0);
-    mounts.sh(&format!("mv '{0}/filler' '{0}/.filler'", inbox.display()));
+    mounts.sh(&format!("mv '{0}/filler' '{0}/Thumbs.db'", inbox.display()));
     let output = mounts.chartdrop(&clinic.config(), &ONCE);
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     assert_eq!(fs::read(clinic.path("done/bixby/a.pdf")).unwrap(), bytes);

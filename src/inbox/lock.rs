@@ -1,8 +1,8 @@
 //! One chartdrop an inbox: two of them, each with a ledger of its own, would both send what is dropped.
 //!
-//! On a disk of this machine the folder is locked. On any filesystem a small hidden file in the inbox names the ledger
-//! that records what is sent from it: who finds another ledger's name there takes the inbox over, and what is in it at that
-//! moment may have been sent already.
+//! On a disk of this machine the folder is locked. Besides, an extended attribute of the folder names the ledger that
+//! records what is sent from it: who finds another ledger's name there takes the inbox over, and what is in it at that
+//! moment may have been sent already. Filesystems without such attributes do without.
 
 use std::{fs::File, io, path::Path};
 
@@ -16,15 +16,15 @@ use crate::{
     platform::{effect, filesystem},
 };
 
-/// The file that names the ledger. Hidden, and litter to every reader.
-const OWNER_FILE: &str = ".chartdrop-ledger.json";
+/// The attribute that names the ledger.
+const ATTRIBUTE: &str = "user.chartdrop.ledger";
 
 /// Our hold on an inbox; the lock goes with the process.
 #[derive(Debug)]
 pub struct Lock {
     ledger: Uuid,
     folder: Option<(u64, u64, File)>,
-    /// What the owner file said when it was last read as ours.
+    /// What the attribute said when it was last ours.
     owner: Option<Owner>,
 }
 
@@ -54,14 +54,12 @@ impl Lock {
             // Nobody else can have written it meanwhile.
             return Ok(owner.taken_over);
         }
-        let path = root.join(OWNER_FILE);
-        let owner = match read(&path)? {
+        let owner = match read(root)? {
             Some(owner) if owner.ledger == self.ledger => owner,
             // A share that another machine has taken over since we had it; there no lock tells.
             Some(_) if self.owner.is_some() && !is_locked => return Err(io::ErrorKind::ResourceBusy.into()),
-            None if self.owner.is_none() => self.write(&path, None)?,
-            None => self.write(&path, self.owner.and_then(|owner| owner.taken_over))?,
-            Some(_) => self.write(&path, Some(after_all_in(root)?))?,
+            Some(_) => self.write(root, Some(after_all_in(root)?))?,
+            None => self.write(root, self.owner.and_then(|owner| owner.taken_over))?,
         };
         self.owner = Some(owner);
         Ok(owner.taken_over)
@@ -89,24 +87,39 @@ impl Lock {
         }
     }
 
-    fn write(&self, path: &Path, taken_over: Option<Timestamp>) -> io::Result<Owner> {
+    fn write(&self, root: &Path, taken_over: Option<Timestamp>) -> io::Result<Owner> {
         let owner = Owner { ledger: self.ledger, taken_over };
-        let mut file = effect::open_with(File::options().write(true).create(true).truncate(true), path)?;
-        effect::write_all(&mut file, &serde_json::to_vec(&owner)?)?;
-        effect::sync(&file)?;
+        match effect::set_attribute(root, ATTRIBUTE, &serde_json::to_vec(&owner)?) {
+            Ok(()) => effect::sync(&effect::open(root)?).or_else(cannot_sync)?,
+            Err(error) if has_no_attributes(&error) => {}
+            Err(error) => return Err(error),
+        }
         Ok(owner)
     }
 }
 
-/// What the file says; what cannot be understood (cut off by a power failure, edited) names no ledger of ours.
-fn read(path: &Path) -> io::Result<Option<Owner>> {
-    match effect::read(path) {
-        Ok(bytes) => {
+/// What the attribute says; what cannot be understood names no ledger of ours.
+fn read(root: &Path) -> io::Result<Option<Owner>> {
+    match effect::attribute(root, ATTRIBUTE) {
+        Ok(Some(bytes)) => {
             Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Owner { ledger: Uuid::nil(), taken_over: None })))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(None) => Ok(None),
+        Err(error) if has_no_attributes(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A filesystem without attributes, a full or read-only one, or a folder whose attributes are not ours to write: what is in
+/// the inbox can still be delivered.
+fn has_no_attributes(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported};
+    matches!(error.kind(), Unsupported | StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied)
+}
+
+/// Some network filesystems cannot sync a folder; there the server decides.
+fn cannot_sync(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(error) }
 }
 
 /// A moment after which nothing that is in the inbox now was put there, whatever the clocks of shares say.
@@ -147,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_file_that_cannot_be_understood_is_somebody_elses() {
+    fn an_attribute_that_cannot_be_understood_is_somebody_elses() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join(OWNER_FILE), "{\"led").unwrap();
+        effect::set_attribute(root.path(), ATTRIBUTE, b"{\"led").unwrap();
         assert!(hold(&mut Lock::new(Uuid::from_u128(1)), root.path()).is_some());
     }
 }
