@@ -264,7 +264,7 @@ impl Channel {
     pub fn trouble(&self) -> Option<Trouble> {
         self.with(|state| match &state.paused {
             Some(why) => Some(Trouble {
-                code: "paused".into(),
+                code: "channel-paused".into(),
                 state: ChannelState::Paused,
                 is_confirmed: true,
                 summary: format!(

@@ -87,7 +87,7 @@ fn hold(row: Delivery, by: &str, reason: Option<&str>, facts: Facts) -> Decided 
     let then = match row.stage.clone() {
         Stage::Queued(queued) => Then::Queued(queued),
         Stage::Unknown(unknown) => Then::Unknown(unknown),
-        Stage::Held(_) => return Decided::Refused("It is held already; `chartdrop show` says what it waits for."),
+        Stage::Held(held) => held.then,
         Stage::Sending(_) => return Decided::Refused(IS_BEING_SENT),
         Stage::Accepted(_) | Stage::Rejected(_) => return Decided::Refused("It is final; there is nothing to hold."),
     };
@@ -99,7 +99,7 @@ fn hold(row: Delivery, by: &str, reason: Option<&str>, facts: Facts) -> Decided 
     if let Some(entry) = transition.row.history.last_mut() {
         entry.by = Some(by.to_owned());
     }
-    Decided::Row(Box::new(transition), "It is held until somebody releases it.")
+    Decided::Row(Box::new(transition), "It is held until you release it.")
 }
 
 fn retry(row: Delivery, by: &str, facts: Facts) -> Decided {
@@ -178,10 +178,10 @@ fn close(row: Delivery, by: &str, reason: &str, is_present: bool, facts: Facts) 
     let stage = Stage::Rejected(Rejected { at: facts.now, reason: words, upload: None, filing });
     let mut row = row;
     row.note("closed", Some(by), reason);
-    let told = if is_present {
-        "It is closed, and filed in failed with your reason."
-    } else {
-        "It is closed. Its document is not in the inbox any more."
+    let told = match (is_present, maybe_sent) {
+        (true, false) => "It is not sent. It goes to the failed folder, with a note.",
+        (true, true) => "It is not sent again, but it may have arrived. It goes to the failed folder, with a note.",
+        (false, _) => "Its document is not in the inbox any more: this delivery is ended.",
     };
     Decided::Row(Box::new(Transition::write(Delivery { stage, ..row })), told)
 }

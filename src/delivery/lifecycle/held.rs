@@ -8,10 +8,12 @@ use crate::{
 /// What a held delivery waits for, and what a person can do.
 pub fn held_problem(held: &Held) -> Problem {
     let release_sends = match held.then {
-        Then::Queued(_) => "release it: then it is sent",
-        Then::Unknown(_) => "release it: then the same message is sent once more",
+        Then::Queued(_) => "release it (chartdrop release): then it is sent",
+        Then::Unknown(_) => {
+            "release it (chartdrop release): then the same message is sent once more. With chartdrop send-again it is sent as a new message"
+        }
     };
-    let close = "If it must not be sent, close it: then it is filed in failed with your reason.";
+    let close = "If it must not be sent, close it (chartdrop close): then it is filed in failed with your reason.";
     let look = "Look into the patient's chart.";
     match held.why {
         HeldWhy::Person => Problem::new(
@@ -23,24 +25,26 @@ pub fn held_problem(held: &Held) -> Problem {
             "outcome-unknown",
             "The document was sent and no answer came, so that nobody can tell whether it arrived. It is not sent again by itself.",
             format!(
-                "{look} If the document is there, close this delivery. If it is not there, {release_sends} (the chart may then show it twice if the first one arrived late)."
+                "{look} If the document is there, close this delivery (chartdrop close). If it is not there, {release_sends}. The chart may then show it twice if the first one arrived late."
             ),
         ),
         HeldWhy::PatientChanged => Problem::new(
             "patient-changed",
             "The document may have been sent already, and what the folder says of the patient was changed after that.",
-            "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then release it: a new message is sent for the patient whom the folder names now. If it must not be sent, close it.",
+            "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then release it (chartdrop release): a new message is sent for the patient whom the folder names now. If it must not be sent, close it (chartdrop close).",
         ),
         HeldWhy::LedgerLost => Problem::new(
             "ledger-lost",
-            "chartdrop's record of what was sent was lost, and this document was in the inbox at that time: it may have been sent already.",
-            format!("{look} If the document is there, close this delivery. If it is not there, {release_sends}."),
+            "This document may have been sent before the ledger was lost: it was in the inbox at that time. Nothing more is sent by itself.",
+            format!(
+                "{look} If the document is there, close this delivery (chartdrop close). If it is not there, {release_sends}."
+            ),
         ),
         HeldWhy::UnclearAnswer => Problem::new(
             "unclear-answer",
             "Redox's answer was neither a yes nor a no, so that nobody can tell whether the document arrived. It is not sent again by itself.",
             format!(
-                "{look} Ask the person who looks after chartdrop whether a proxy or firewall answers in place of Redox. If the document is in the chart, close this delivery. If it is not there, {release_sends}."
+                "{look} Ask the person who looks after chartdrop whether a proxy or firewall answers in place of Redox. If the document is in the chart, close this delivery (chartdrop close). If it is not there, {release_sends}."
             ),
         ),
         HeldWhy::OnlyThisRefused => Problem::new(
