@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod dice;
+pub mod firewall;
 pub mod oracle;
 pub mod unsynced;
 
@@ -261,6 +262,29 @@ socket = "control.sock"
 
     pub fn wait_for_file(&self, rel: &str) {
         self.wait_for(rel, || self.has(rel));
+    }
+
+    /// What the ledger says of everything that is under way; the daemon must be stopped.
+    pub fn open_rows(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.command(&["status", "--json"]).stdout).unwrap()
+    }
+
+    /// The id of the one delivery that is under way.
+    pub fn open_id(&self) -> String {
+        let rows = self.open_rows();
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What the daemon has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// How often a receipt says that its document was sent, and how many of these got no certain answer.
+    pub fn counters(&self, receipt: &str) -> (u64, u64) {
+        let receipt = self.receipt(receipt);
+        (receipt["sends"].as_u64().unwrap(), receipt["uncertain"].as_u64().unwrap())
     }
 
     /// A receipt, parsed.
