@@ -61,7 +61,8 @@ fn the_order_and_number_of_identifiers_do_not_make_another_patient() {
 
 #[test]
 fn a_second_folder_of_the_same_person_gets_no_second_copy() {
-    for (what, identifiers) in [("alike", vec![MR]), ("with one more", vec![EHR, MR]), ("and before", vec![ADDED, MR])] {
+    for (what, identifiers) in [("alike", vec![MR]), ("with one more", vec![EHR, MR]), ("and before", vec![ADDED, MR])]
+    {
         let clinic = clinic();
         clinic.drop_file("inbox/bixby/patient.toml", person(&[MR], "Bixby"));
         clinic.drop_file("inbox/other/patient.toml", person(&identifiers, "Bixby"));

@@ -251,23 +251,21 @@ fn a_document_that_was_accepted_and_is_refused_before_it_is_filed_is_not_called_
     for is_restarted in [false, true] {
         let mut clinic = Clinic::new(&[]);
         clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"300ms\"\n".into();
-        // Where the folder should be made.
-        clinic.drop_file("done/bixby", "in the way");
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
-        let mut daemon = clinic.daemon();
-        clinic.wait_for("a move that fails", || {
-            fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("cannot be moved")
-        });
+        let mut daemon = clinic.accepted_and_not_filed();
         if is_restarted {
             daemon.kill();
             clinic.drop_file("inbox/bixby/patient.toml", "identifier = nonsense");
+            clinic.unblock_done();
             daemon = clinic.daemon();
         }
         clinic.drop_file("inbox/bixby/patient.toml", "identifier = nonsense");
         clinic.wait_for_file("failed/bixby/a.pdf.reason.txt");
         let reason = clinic.reason("failed/bixby/a.pdf.reason.txt");
         assert!(reason.contains("MAY OR MAY NOT HAVE ARRIVED") && reason.contains("patient.toml"), "{reason}");
-        fs::remove_file(clinic.path("done/bixby")).unwrap();
+        if !is_restarted {
+            clinic.unblock_done();
+        }
         clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
         drop(daemon);
     }

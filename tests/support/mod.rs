@@ -21,8 +21,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything takes on a busy machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Longer than anything takes on a busy machine; a test that waits so long has failed. `PATIENCE=30` waits that many seconds.
+fn patience() -> Duration {
+    Duration::from_secs(std::env::var("PATIENCE").map_or(300, |seconds| seconds.parse().unwrap()))
+}
 
 pub const PATIENT: &str = r#"
 identifier = [{ system = "urn:redox:health-one:MR", value = "0000000001", type = "MR" }]
@@ -255,6 +257,23 @@ socket = "control.sock"
         self.path(rel).symlink_metadata().is_ok()
     }
 
+    /// Starts the daemon and brings its one document so far that it is accepted and cannot be filed: a file is where done was.
+    pub fn accepted_and_not_filed(&self) -> Daemon {
+        self.fault("create:nth=1:delay=2s");
+        let daemon = self.daemon();
+        self.wait_for("the message", || self.record()["creates"] == 1);
+        fs::rename(self.path("done"), self.path("done-before")).unwrap();
+        self.drop_file("done", "in the way");
+        self.wait_for("a move that fails", || self.log().contains("it is tried again until it works"));
+        daemon
+    }
+
+    /// Makes way for done again.
+    pub fn unblock_done(&self) {
+        fs::remove_file(self.path("done")).unwrap();
+        fs::rename(self.path("done-before"), self.path("done")).unwrap();
+    }
+
     /// Waits for a condition, not for time.
     pub fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
         wait_for(what, condition, || fs::read_to_string(self.path("daemon.log")).unwrap_or_default());
@@ -347,7 +366,7 @@ impl Daemon {
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -391,7 +410,7 @@ pub fn once_until(mut command: Command, config: &Path, is_enough: impl Fn(&str) 
 
 /// Waits for a condition; `context` is shown when it does not come.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool, context: impl Fn() -> String) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while !condition() {
         assert!(Instant::now() < end, "waited in vain for: {what}\n{}", context());
         std::thread::sleep(Duration::from_millis(20));
