@@ -1,15 +1,12 @@
-//! A box between chartdrop and the sandbox, as clinics have them: it may object to one file, and it may be unplugged.
+//! A box between chartdrop and the sandbox, as clinics have them: it may object to one file, or be plugged in late.
 
 #![allow(dead_code, reason = "each test target uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -26,28 +23,29 @@ struct Shared {
     sandbox: String,
     /// Requests that hold these bytes get a 403.
     forbidden: Mutex<Vec<u8>>,
-    refused: AtomicUsize,
-    /// Connections that were made, whatever became of them.
-    connections: AtomicUsize,
-    is_unplugged: AtomicBool,
+    /// The requests that got one.
+    refused: Mutex<Vec<Vec<u8>>>,
+}
+
+/// An address where nobody listens yet.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl Firewall {
     /// In front of the sandbox at `base_url`.
     pub fn new(base_url: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            sandbox: base_url.strip_prefix("http://").unwrap().to_owned(),
-            forbidden: Mutex::default(),
-            refused: AtomicUsize::new(0),
-            connections: AtomicUsize::new(0),
-            is_unplugged: AtomicBool::new(false),
-        });
+        Self::at(free_address(), base_url)
+    }
+
+    /// The same at an address of one's choice.
+    pub fn at(address: SocketAddr, base_url: &str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let sandbox = base_url.strip_prefix("http://").unwrap().to_owned();
+        let shared = Arc::new(Shared { sandbox, forbidden: Mutex::default(), refused: Mutex::default() });
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                of_thread.connections.fetch_add(1, Ordering::Relaxed);
                 let shared = Arc::clone(&of_thread);
                 // A client that goes away in the middle is nothing to talk about.
                 thread::spawn(move || shared.serve(stream).ok());
@@ -65,31 +63,20 @@ impl Firewall {
         *self.shared.forbidden.lock().unwrap() = bytes.as_bytes().to_vec();
     }
 
-    /// How many requests it refused.
-    pub fn refused(&self) -> usize {
-        self.shared.refused.load(Ordering::Relaxed)
-    }
-
-    /// How many connections came.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::Relaxed)
-    }
-
-    /// From now on every connection ends before anything is read, or no more.
-    pub fn unplug(&self, is_unplugged: bool) {
-        self.shared.is_unplugged.store(is_unplugged, Ordering::Relaxed);
+    /// For each request that it refused, the first of these words in it.
+    pub fn refused(&self, words: &[String]) -> Vec<String> {
+        let refused = self.shared.refused.lock().unwrap();
+        let of = |request: &Vec<u8>| words.iter().find(|word| contains(request, word.as_bytes())).cloned();
+        refused.iter().map(|request| of(request).unwrap_or_default()).collect()
     }
 }
 
 impl Shared {
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
-        if self.is_unplugged.load(Ordering::Relaxed) {
-            return client.shutdown(Shutdown::Both);
-        }
         let request = read_request(&mut client)?;
         let forbidden = self.forbidden.lock().unwrap().clone();
         if !forbidden.is_empty() && contains(&request, &forbidden) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refused.lock().unwrap().push(request);
             return client.write_all(FORBIDDEN.as_bytes());
         }
         let mut sandbox = TcpStream::connect(&self.sandbox)?;

@@ -61,6 +61,8 @@ pub struct Clinic {
     sandbox: Child,
     _said: BufReader<ChildStdout>,
     pub base_url: String,
+    /// Where chartdrop looks for Redox, if not at the sandbox itself.
+    pub redox_url: Option<String>,
     /// Where the inbox is; done and failed are beside it.
     pub inbox_path: String,
     /// Lines for `[[inbox]]`.
@@ -108,6 +110,7 @@ impl Clinic {
             sandbox,
             _said: said,
             base_url,
+            redox_url: None,
             inbox_path: "inbox".into(),
             inbox: "settle = \"100ms\"\nincomplete_after = \"1s\"\n".into(),
             delivery: "retry_first = \"100ms\"\nretry_max = \"500ms\"\n".into(),
@@ -140,7 +143,7 @@ impl Clinic {
 
     /// Writes the configuration as it is now, and gives back its path.
     pub fn config(&self) -> PathBuf {
-        let (base_url, kid) = (&self.base_url, self.kid());
+        let (base_url, kid) = (self.redox_url.as_ref().unwrap_or(&self.base_url), self.kid());
         // Days and hours of a clinic, in a test's time.
         let resend_after = match self.delivery.contains("resend_after") {
             true => "",
