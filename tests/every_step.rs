@@ -88,6 +88,11 @@ fn every_step_of_an_upload_without_openat2_and_noreplace() {
     every_step(Kind::OldKernel, true);
 }
 
+#[test]
+fn every_step_of_an_upload_without_openat2_and_noreplace_by_the_service() {
+    every_step(Kind::OldKernel, false);
+}
+
 /// One effect: the line that asks for it, and which time it is that this line is reached, from 1.
 struct Step {
     line: String,
@@ -164,7 +169,7 @@ fn hit_one(kind: Kind, once: bool, step: &Step, faults: &[&str]) -> u32 {
         if !is_hit {
             assert!(has_note(&clinic, &dropped.name), "{what}: not hit, and not delivered\n{}", daemon_log(&clinic));
         }
-        finish(&clinic)
+        finish(&clinic, kind)
             .and_then(|()| dropped.is_at_rest(&clinic, &clinic.accepted_facts()))
             .unwrap_or_else(|finding| panic!("{what} (hit: {is_hit}): {finding}\n{}", daemon_log(&clinic)));
         hits += u32::from(is_hit);
@@ -242,12 +247,31 @@ fn has_ended(child: &mut Child) -> bool {
     child.try_wait().unwrap().is_some()
 }
 
-/// Starts the program again, without faults, until the inbox is empty.
-fn finish(clinic: &Clinic) -> Result<(), String> {
+/// Starts the program again, without faults, until the inbox is empty. Such a run ends in good order: it says that it has
+/// nothing left to do, and neither it nor its log speaks of anything that went wrong with the program itself.
+fn finish(clinic: &Clinic, kind: Kind) -> Result<(), String> {
     // Once more, since a sidecar may have come to rest only then.
-    for _ in 0..2 {
-        clinic.command(&["run", "--once", "--for", "30s"]);
-        if clinic.files("inbox") == ["bixby/patient.toml"] {
+    for number in 1..=2 {
+        let output = clinic.command(&["run", "--once", "--for", "30s"]);
+        let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        for words in ["panicked", "cannot go on", "ended unexpectedly", "closing the ledger failed", "lost its rows"] {
+            if log.contains(words) || said.contains(words) {
+                return Err(format!("recovery run {number} says {words:?}\n{said}\n{log}"));
+            }
+        }
+        let is_empty = clinic.files("inbox") == ["bixby/patient.toml"];
+        let left = said.contains("0 still in the inbox");
+        // What is refused in this very run makes it end with 1, and so does what is left.
+        let expected: &[i32] = match (is_empty, kind) {
+            (true, Kind::Refused) => &[0, 1],
+            (true, Kind::Uploaded | Kind::Embedded | Kind::Duplicate | Kind::OldKernel) => &[0],
+            (false, _) => &[1],
+        };
+        let code = output.status.code();
+        if !code.is_some_and(|code| expected.contains(&code)) || left != is_empty {
+            return Err(format!("recovery run {number} ended with {code:?}, inbox empty: {is_empty}\n{said}\n{log}"));
+        }
+        if is_empty {
             return Ok(());
         }
     }

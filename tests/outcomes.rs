@@ -249,20 +249,6 @@ fn uploads_from_a_free_development_account_are_explained() {
 }
 
 #[test]
-fn too_many_requests_make_all_wait_as_long_as_redox_says() {
-    let mut clinic = Clinic::new(&[]);
-    clinic.fault("binary:nth=1:status=429,retry_after=\"2\"");
-    for i in 0..6 {
-        clinic.drop_file(format!("inbox/bixby/{i}.pdf"), pdf(&i.to_string()));
-    }
-    clinic.delivery.push_str("concurrency = 1\n");
-    let began = Instant::now();
-    assert_eq!(clinic.run_once(), 0);
-    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(clinic.accepted().len(), 6);
-}
-
-#[test]
 fn lost_answer_does_not_flood_the_chart() {
     for (method, fault) in
         [("", "create:always:cut=after"), ("", "create:always:status=504,commit"), (EMBED, "create:always:cut=after")]

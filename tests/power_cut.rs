@@ -30,6 +30,9 @@ use support::{
 /// Cuts in the gate.
 const CUTS: u64 = 60;
 
+/// Cuts while a ledger is built again.
+const REBUILDS: u64 = 12;
+
 /// Within so many cuts a ledger that is not synced must have been found out.
 const CUTS_WITHOUT_SYNC: u64 = 30;
 
@@ -55,14 +58,28 @@ fn main() {
     let cuts = std::env::var("POWER_CUTS").map_or(CUTS, |cuts| cuts.parse().unwrap());
     let mut dice = Dice::of_environment("POWER_CUT_SEED");
     a_ledger_that_is_flushed_and_not_synced_is_found_out(&mut dice);
-    nothing_is_lost_and_nothing_sent_twice(cuts, &mut dice);
-    println!("power_cut: 2 tests passed");
+    nothing_is_lost_and_nothing_sent_twice(cuts, Done::OnTheSameDisk, &mut dice);
+    nothing_is_lost_and_nothing_sent_twice(cuts / 2, Done::OnAnotherDisk, &mut dice);
+    nothing_is_lost_and_nothing_sent_twice(cuts / 2, Done::WithoutNoreplace, &mut dice);
+    a_rebuild_that_the_power_ends_is_made_again(&mut dice);
+    println!("power_cut: 5 tests passed");
+}
+
+/// What moves a document out of the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    /// A rename that replaces nothing.
+    OnTheSameDisk,
+    /// A copy to a second device, whose power fails at the same moment.
+    OnAnotherDisk,
+    /// A hard link, on a filesystem that has no such rename.
+    WithoutNoreplace,
 }
 
 /// The check is worth something: it finds the store that loses what it acknowledged.
 fn a_ledger_that_is_flushed_and_not_synced_is_found_out(dice: &mut Dice) {
     for life in 1..=CUTS_WITHOUT_SYNC {
-        let mut world = World::new(true);
+        let mut world = World::new(true, Done::OnTheSameDisk);
         let mut live = || {
             // Filing syncs the same device; until an answer comes, nothing but the ledger does.
             world.clinic.fault("create:always:hang=after");
@@ -78,9 +95,9 @@ fn a_ledger_that_is_flushed_and_not_synced_is_found_out(dice: &mut Dice) {
     panic!("{CUTS_WITHOUT_SYNC} lives of a ledger that is never synced, and nothing was noticed");
 }
 
-fn nothing_is_lost_and_nothing_sent_twice(cuts: u64, dice: &mut Dice) {
+fn nothing_is_lost_and_nothing_sent_twice(cuts: u64, done: Done, dice: &mut Dice) {
     let began = Instant::now();
-    let mut world = World::new(false);
+    let mut world = World::new(false, done);
     for fault in ["create:every=9:cut=after", "create:every=11:hang=after", "create:every=3:delay=200ms"] {
         world.clinic.fault(fault);
     }
@@ -92,19 +109,54 @@ fn nothing_is_lost_and_nothing_sent_twice(cuts: u64, dice: &mut Dice) {
             _ => Moment::Running,
         };
         let found = world.cut(moment, dice);
-        under_way += found.unwrap_or_else(|finding| panic!("cut {cut}, {moment:?}: {finding}\n{}", world.log()));
+        under_way +=
+            found.unwrap_or_else(|finding| panic!("{done:?}, cut {cut}, {moment:?}: {finding}\n{}", world.log()));
     }
     world.clinic.clear_faults();
-    world.all_is_at_rest().unwrap_or_else(|finding| panic!("in the end: {finding}\n{}", world.log()));
+    world.all_is_at_rest().unwrap_or_else(|finding| panic!("{done:?}, in the end: {finding}\n{}", world.log()));
     assert!(under_way > 0, "every cut came when nothing was under way");
     println!(
-        "{cuts} cuts in a chain: {} documents, accepted {} times, {} held for a person; a cut fell {under_way} times \
+        "{done:?}, {cuts} cuts in a chain: {} documents, accepted {} times, {} held for a person; a cut fell {under_way} times \
          between acceptance and filing; {} s",
         world.dropped.len(),
         world.clinic.accepted_facts().len(),
         world.held(),
         began.elapsed().as_secs()
     );
+}
+
+/// The ledger is gone, and the power fails again while it is built from the receipts.
+fn a_rebuild_that_the_power_ends_is_made_again(dice: &mut Dice) {
+    let mut world = World::new(false, Done::OnTheSameDisk);
+    (0..12).for_each(|_| world.drop_document(dice, true));
+    world.all_is_at_rest().unwrap();
+    let accepted = world.clinic.accepted_facts().len();
+    for cut in 1..=REBUILDS {
+        for entry in fs::read_dir(&world.clinic.home).unwrap().map(Result::unwrap) {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap();
+            if name == "ledger" {
+                fs::remove_dir_all(entry.path()).unwrap();
+            } else if name.starts_with("ledger.") && entry.path().is_file() {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        run("sync", &["--file-system", world.clinic.home.to_str().unwrap()]);
+        world.cut(Moment::Starting, dice).ok();
+        // The same documents once more, under other names.
+        let mut service = world.start();
+        let again = world.dropped[usize::try_from(dice.below(12)).unwrap()].clone();
+        let name = format!("again-{cut}.pdf");
+        let path = format!("inbox/{}/{name}", again.folder);
+        write_durably(&world.clinic.path(format!("{path}.toml")), SIDECAR.as_bytes());
+        write_durably(&world.clinic.path(path), &again.bytes);
+        world.clinic.wait_for_file(&format!("done/{}/{name}.receipt.json", again.folder));
+        service.kill().unwrap();
+        service.wait().unwrap();
+        let receipt = world.clinic.receipt(&format!("done/{}/{name}.receipt.json", again.folder));
+        assert_eq!(receipt["status"], "duplicate", "cut {cut}: {}", world.log());
+        assert_eq!(world.clinic.accepted_facts().len(), accepted, "cut {cut}: sent again\n{}", world.log());
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +174,9 @@ struct World {
     images: PathBuf,
     image: PathBuf,
     log: PathBuf,
+    /// Holds done, if that is on another device.
+    second: Option<PathBuf>,
+    done: Done,
     flush_only: bool,
     dropped: Vec<Dropped>,
     cuts: u64,
@@ -129,12 +184,15 @@ struct World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if self.second.is_some() {
+            run("umount", &[self.clinic.path("done").to_str().unwrap()]);
+        }
         run("umount", &[self.clinic.home.as_os_str().to_str().unwrap()]);
     }
 }
 
 impl World {
-    fn new(flush_only: bool) -> Self {
+    fn new(flush_only: bool, done: Done) -> Self {
         let mut clinic = Clinic::new(&[]);
         clinic.inbox = "settle = \"20ms\"\nincomplete_after = \"1s\"\n".into();
         clinic.delivery = "retry_first = \"10ms\"\nretry_max = \"50ms\"\n".into();
@@ -143,10 +201,7 @@ impl World {
         fs::create_dir(&images).unwrap();
         fs::create_dir(&home).unwrap();
         let image = images.join("0");
-        File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        let image_name = image.to_str().unwrap();
-        run("mkfs.ext4", &["-q", "-F", "-b", "4096", "-J", "size=8", image_name]);
-        run("mount", &["-o", MOUNTS[0], image_name, home.to_str().unwrap()]);
+        make_disk(&image, &home);
         clinic.home = home;
         for name in ["key.pem", "jwk.json"] {
             fs::copy(outside.join(name), clinic.path(name)).unwrap();
@@ -154,9 +209,14 @@ impl World {
         for folder in ["inbox", "done", "failed"] {
             fs::create_dir(clinic.path(folder)).unwrap();
         }
+        let second = (done == Done::OnAnotherDisk).then(|| images.join("0-done"));
+        if let Some(second) = &second {
+            make_disk(second, &clinic.path("done"));
+        }
         clinic.config();
         run("sync", &["--file-system", clinic.home.to_str().unwrap()]);
-        Self { clinic, image, images, log: outside.join("service.log"), flush_only, dropped: Vec::new(), cuts: 0 }
+        let log = outside.join("service.log");
+        Self { clinic, image, images, second, done, log, flush_only, dropped: Vec::new(), cuts: 0 }
     }
 
     /// One life of the service, up to the cut. Gives back how many documents were neither untouched nor filed by then.
@@ -184,15 +244,28 @@ impl World {
             return Err(format!("the service has ended ({status})"));
         }
         stop(&service);
-        let copy = self.images.join(self.cuts.to_string());
-        run("cp", &["--sparse=auto", self.image.to_str().unwrap(), copy.to_str().unwrap()]);
+        let copy = |image: &Path, name: String| {
+            let copy = self.images.join(name);
+            run("cp", &["--sparse=auto", image.to_str().unwrap(), copy.to_str().unwrap()]);
+            copy
+        };
+        let first = copy(&self.image, self.cuts.to_string());
+        let second = self.second.as_ref().map(|image| copy(image, format!("{}-done", self.cuts)));
         service.kill().unwrap();
         service.wait().unwrap();
-        run("umount", &[self.clinic.home.to_str().unwrap()]);
-        fs::remove_file(&self.image).unwrap();
-        self.image = copy;
-        let options = MOUNTS[usize::try_from(dice.below(2)).unwrap()];
-        run("mount", &["-o", options, self.image.to_str().unwrap(), self.clinic.home.to_str().unwrap()]);
+        let (home, done) = (self.clinic.home.clone(), self.clinic.path("done"));
+        if let Some(old) = std::mem::replace(&mut self.second, second) {
+            run("umount", &[done.to_str().unwrap()]);
+            fs::remove_file(old).unwrap();
+        }
+        run("umount", &[home.to_str().unwrap()]);
+        fs::remove_file(std::mem::replace(&mut self.image, first)).unwrap();
+        for (image, at) in [(Some(&self.image), &home), (self.second.as_ref(), &done)] {
+            let options = MOUNTS[usize::try_from(dice.below(2)).unwrap()];
+            if let Some(image) = image {
+                run("mount", &["-o", options, image.to_str().unwrap(), at.to_str().unwrap()]);
+            }
+        }
         self.nothing_is_lost(accepted_before.len())
     }
 
@@ -201,6 +274,9 @@ impl World {
         let mut command = chartdrop();
         if self.flush_only {
             command.env("CHARTDROP_FLUSH_ONLY", "1");
+        }
+        if self.done == Done::WithoutNoreplace {
+            command.env("CHARTDROP_WITHOUT", "noreplace");
         }
         command.arg("run").arg("--config").arg(self.clinic.path("config.toml"));
         command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
@@ -285,7 +361,7 @@ impl World {
     /// Documents that a person must decide about: after a message and three resends, each cut off from its answer.
     fn held(&self) -> usize {
         let log = self.log();
-        let lines = log.lines().filter(|line| line.contains("held: whether it arrived is not known"));
+        let lines = log.lines().filter(|line| line.contains("held: a person must decide"));
         let deliveries = lines.filter_map(|line| line.split_once("delivery=").map(|(_, delivery)| delivery));
         deliveries.collect::<std::collections::BTreeSet<_>>().len()
     }
@@ -302,6 +378,13 @@ impl World {
     fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// An empty filesystem in an image, mounted.
+fn make_disk(image: &Path, at: &Path) {
+    File::create(image).unwrap().set_len(64 << 20).unwrap();
+    run("mkfs.ext4", &["-q", "-F", "-b", "4096", "-J", "size=8", image.to_str().unwrap()]);
+    run("mount", &["-o", MOUNTS[0], image.to_str().unwrap(), at.to_str().unwrap()]);
 }
 
 /// Stops the service between two system calls of each of its threads: what it has handed over then is all there is.

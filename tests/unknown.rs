@@ -254,23 +254,12 @@ fn a_document_that_was_accepted_and_is_refused_before_it_is_filed_is_not_called_
     for is_restarted in [false, true] {
         let mut clinic = Clinic::new(&[]);
         clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"300ms\"\n".into();
-        let mut daemon = clinic.daemon();
-        clinic.wait_for("the start", || {
-            fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("deliveries begin")
-        });
-        // A file where done was.
-        fs::remove_dir(clinic.path("done")).unwrap();
-        clinic.drop_file("done", "in the way");
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
-        clinic.wait_for("a move that fails", || {
-            fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("cannot be moved")
-        });
+        let mut daemon = clinic.accepted_and_not_filed();
         if is_restarted {
             daemon.kill();
             clinic.drop_file("inbox/bixby/patient.toml", "identifier = nonsense");
-            // It would not start without done.
-            fs::remove_file(clinic.path("done")).unwrap();
-            fs::create_dir(clinic.path("done")).unwrap();
+            clinic.unblock_done();
             daemon = clinic.daemon();
         }
         clinic.drop_file("inbox/bixby/patient.toml", "identifier = nonsense");
@@ -278,8 +267,7 @@ fn a_document_that_was_accepted_and_is_refused_before_it_is_filed_is_not_called_
         let reason = clinic.reason("failed/bixby/a.pdf.reason.txt");
         assert!(reason.contains("MAY OR MAY NOT HAVE ARRIVED") && reason.contains("patient.toml"), "{reason}");
         if !is_restarted {
-            fs::remove_file(clinic.path("done")).unwrap();
-            fs::create_dir(clinic.path("done")).unwrap();
+            clinic.unblock_done();
         }
         clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
         drop(daemon);

@@ -218,7 +218,7 @@ impl Channel {
             Trouble { code: code.into(), state: ChannelState::BackingOff, is_confirmed: true, summary, remedy };
         self.with(|state| {
             let until = now + state.pause(UNREACHABLE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-            state.close(until, trouble)
+            state.close_unless_late(now, until, trouble)
         })
     }
 
@@ -240,7 +240,8 @@ impl Channel {
             }
             let was_confirmed = state.closed.as_ref().is_some_and(|closed| closed.trouble.is_confirmed);
             let until = now + state.pause(STOPPED);
-            let (_, news) = state.close(until, Trouble { is_confirmed: is_confirmed || was_confirmed, ..trouble });
+            let trouble = Trouble { is_confirmed: is_confirmed || was_confirmed, ..trouble };
+            let (_, news) = state.close_unless_late(now, until, trouble);
             Refusal::Channel { news }
         })
     }
@@ -297,6 +298,19 @@ impl State {
     fn pause(&self, (first, longest): (Duration, Duration)) -> Duration {
         let times = self.closed.as_ref().map_or(0, |closed| closed.times);
         first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
+    }
+
+    /// The failures of those that were under way together count as one: only a probe shows that it lasts.
+    fn close_unless_late(&mut self, now: Instant, until: Instant, trouble: Trouble) -> (Instant, bool) {
+        let late = self.closed.as_ref().filter(|closed| !closed.probing && now < closed.until);
+        let Some((until, times)) = late.map(|closed| (closed.until, closed.times)) else {
+            return self.close(until, trouble);
+        };
+        let told = self.close(until, trouble);
+        if let Some(closed) = &mut self.closed {
+            closed.times = times;
+        }
+        told
     }
 
     fn close(&mut self, until: Instant, trouble: Trouble) -> (Instant, bool) {
@@ -400,6 +414,22 @@ mod tests {
         }
         channel.probe_now();
         assert!(pass(&channel, Instant::now(), id(1)).is_some(), "at once after something was fixed");
+    }
+
+    #[test]
+    fn failures_of_those_that_were_under_way_together_count_as_one() {
+        let (channel, now) = (Channel::default(), Instant::now());
+        let admitted: Vec<_> = (0..8).map(|n| pass(&channel, now, id(n)).unwrap()).collect();
+        let untils = admitted.iter().map(|_| channel.unreachable(now, 1.0, "refused", "x".into(), "y".into()));
+        let untils: Vec<_> = untils.collect();
+        assert!(untils.iter().all(|(until, _)| *until - now == UNREACHABLE.0), "{untils:?}");
+        assert_eq!(untils.iter().filter(|(_, is_news)| *is_news).count(), 1);
+        drop(admitted);
+        let due = channel.next_probe().unwrap();
+        let probe = pass(&channel, due, id(9)).unwrap();
+        let (until, _) = channel.unreachable(due, 1.0, "refused", "x".into(), "y".into());
+        drop(probe);
+        assert_eq!(until - due, UNREACHABLE.0 * 2, "a probe shows that it lasts");
     }
 
     #[test]

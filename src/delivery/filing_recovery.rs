@@ -112,6 +112,7 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         // behind, and writes the note.
         Some(to) => {
             let found = recorded(inbox, place, row.files.as_ref());
+            let note = if sidecar_stays(inbox, &found) { perform::note(row, true).unwrap_or(note) } else { note };
             filing::file(inbox, end, to, &found, &note)?;
         }
         // Not while its whole folder is missing: a share that is not mounted looks like that.
@@ -143,6 +144,13 @@ pub(super) fn recorded(inbox: &Inbox, document: &RelPath, files: Option<&Files>)
         (path, Some(now.filter(is_same).unwrap_or(sidecar.state)))
     });
     Found { document: document.clone(), state: None, device: None, sidecar }
+}
+
+/// Whether another sidecar has taken the recorded one's name since it was sent.
+fn sidecar_stays(inbox: &Inbox, found: &Found) -> bool {
+    let Some((path, Some(state))) = &found.sidecar else { return false };
+    let now = effect::symlink_metadata(&inbox.path.join(path.as_path()));
+    now.is_ok_and(|now| !state.same_content_state(&FileState::of(&now)))
 }
 
 /// Whether the patient's folder is there, or the inbox for a document that lies beside the folders.

@@ -56,9 +56,14 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
     } else {
         ("THIS DOCUMENT WAS NOT SENT.", "Yes. Nothing was sent that could arrive twice.")
     };
+    // The words are about the last try; of what an earlier one sent they may say the opposite.
+    let happened = match reason.maybe_sent {
+        true => format!("An earlier try of it may have arrived. The last one ended like this: {}", reason.summary),
+        false => reason.summary.clone(),
+    };
     let mut text = format!("{heading}\n");
     for (title, words) in [
-        ("What happened", reason.summary.as_str()),
+        ("What happened", happened.as_str()),
         ("Is anything lost?", "No. The document lies next to this note, unchanged."),
         ("What to do", reason.remedy.as_str()),
         ("Is it safe to try again?", again),

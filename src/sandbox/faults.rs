@@ -25,7 +25,8 @@ WHICH     which requests, counted from when the rule was added:
           nth=3, first=5, every=10, always
 WHAT      status=503       this answer instead of the right one, and nothing is carried out; with
             body=KIND        html, text, empty, xml, xml-error, array, bom, bom-error, utf16-error,
-                             errors, parameters, repeated-key, gzip, or outcome:CODE
+                             errors, parameters, repeated-key, gzip, no-match,
+                             or outcome:CODE
             retry_after=7    a number of seconds or a date in quotes
           commit           the request is carried out all the same
           early            the answer comes before the request's body was read
@@ -174,6 +175,7 @@ impl Fault {
                 let wide: Vec<u8> = format!("\u{feff}{JSON_ERROR}").encode_utf16().flat_map(u16::to_le_bytes).collect();
                 typed(status, JSON, wide)
             }
+            Some("no-match") => typed(status, JSON, r#"{"resourceType":"Bundle","type":"searchset","total":0}"#),
             Some("errors") => typed(status, JSON, r#"{"errors":[{"message":"a planned fault"}]}"#),
             Some("parameters") => typed(
                 status,

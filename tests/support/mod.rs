@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod dice;
+pub mod firewall;
 pub mod oracle;
 pub mod unsynced;
 
@@ -20,8 +21,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything takes on a busy machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Longer than anything takes on a busy machine; a test that waits so long has failed. `PATIENCE=30` waits that many seconds.
+fn patience() -> Duration {
+    Duration::from_secs(std::env::var("PATIENCE").map_or(300, |seconds| seconds.parse().unwrap()))
+}
 
 pub const PATIENT: &str = r#"
 identifier = [{ system = "urn:redox:health-one:MR", value = "0000000001", type = "MR" }]
@@ -58,6 +61,8 @@ pub struct Clinic {
     sandbox: Child,
     _said: BufReader<ChildStdout>,
     pub base_url: String,
+    /// Where chartdrop looks for Redox, if not at the sandbox itself.
+    pub redox_url: Option<String>,
     /// Where the inbox is; done and failed are beside it.
     pub inbox_path: String,
     /// Lines for `[[inbox]]`.
@@ -105,6 +110,7 @@ impl Clinic {
             sandbox,
             _said: said,
             base_url,
+            redox_url: None,
             inbox_path: "inbox".into(),
             inbox: "settle = \"100ms\"\nincomplete_after = \"1s\"\n".into(),
             delivery: "retry_first = \"100ms\"\nretry_max = \"500ms\"\n".into(),
@@ -137,7 +143,7 @@ impl Clinic {
 
     /// Writes the configuration as it is now, and gives back its path.
     pub fn config(&self) -> PathBuf {
-        let (base_url, kid) = (&self.base_url, self.kid());
+        let (base_url, kid) = (self.redox_url.as_ref().unwrap_or(&self.base_url), self.kid());
         // Days and hours of a clinic, in a test's time.
         let resend_after = match self.delivery.contains("resend_after") {
             true => "",
@@ -270,6 +276,23 @@ socket = "control.sock"
         self.path(rel).symlink_metadata().is_ok()
     }
 
+    /// Starts the daemon and brings its one document so far that it is accepted and cannot be filed: a file is where done was.
+    pub fn accepted_and_not_filed(&self) -> Daemon {
+        self.fault("create:nth=1:delay=2s");
+        let daemon = self.daemon();
+        self.wait_for("the message", || self.record()["creates"] == 1);
+        fs::rename(self.path("done"), self.path("done-before")).unwrap();
+        self.drop_file("done", "in the way");
+        self.wait_for("a move that fails", || self.log().contains("it is tried again until it works"));
+        daemon
+    }
+
+    /// Makes way for done again.
+    pub fn unblock_done(&self) {
+        fs::remove_file(self.path("done")).unwrap();
+        fs::rename(self.path("done-before"), self.path("done")).unwrap();
+    }
+
     /// Waits for a condition, not for time.
     pub fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
         wait_for(what, condition, || fs::read_to_string(self.path("daemon.log")).unwrap_or_default());
@@ -277,6 +300,24 @@ socket = "control.sock"
 
     pub fn wait_for_file(&self, rel: &str) {
         self.wait_for(rel, || self.has(rel));
+    }
+
+    /// The id of the one delivery that is under way.
+    pub fn open_id(&self) -> String {
+        let rows = self.open_deliveries();
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        rows[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What the daemon has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// How often a receipt says that its document was sent, and how many of these got no certain answer.
+    pub fn counters(&self, receipt: &str) -> (u64, u64) {
+        let receipt = self.receipt(receipt);
+        (receipt["sends"].as_u64().unwrap(), receipt["uncertain"].as_u64().unwrap())
     }
 
     /// A receipt, parsed.
@@ -339,7 +380,7 @@ impl Daemon {
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -383,7 +424,7 @@ pub fn once_until(mut command: Command, config: &Path, is_enough: impl Fn(&str) 
 
 /// Waits for a condition; `context` is shown when it does not come.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool, context: impl Fn() -> String) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while !condition() {
         assert!(Instant::now() < end, "waited in vain for: {what}\n{}", context());
         std::thread::sleep(Duration::from_millis(20));

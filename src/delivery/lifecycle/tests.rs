@@ -1,5 +1,7 @@
 //! The lifecycle as tables and as generated histories: what must hold whatever order things happen in.
 
+mod consequences;
+
 use std::fmt::Write as _;
 
 use jiff::ToSpan;
