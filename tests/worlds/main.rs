@@ -110,11 +110,13 @@ fn a_clock_that_is_set_back_before_filing_is_no_loss_of_the_ledger() {
     clinic.wait_for_file("done/bixby/first.pdf.receipt.json");
     clock.set(7200);
     clinic.drop_file("inbox/other/patient.toml", support::PATIENT);
-    clinic.drop_file("done/other", "a file where the folder should be");
+    // A file where done was.
+    fs::rename(clinic.path("done"), clinic.path("done-before")).unwrap();
+    clinic.drop_file("done", "in the way");
     clinic.drop_file("inbox/other/a.pdf", pdf("a"));
     clinic.wait_for("it is accepted and cannot be filed", || clinic.accepted().len() == 2);
     clock.set(0);
-    fs::remove_file(clinic.path("done/other")).unwrap();
+    clinic.unblock_done();
     clinic.wait_for_file("done/other/a.pdf.receipt.json");
     daemon.kill();
     let _daemon = start_by(&clock, &clinic);
