@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::{Config, Inbox},
     inbox::{Candidate, Identified, InboxDir, Pairing, PatientChecks, Rules, Settler, Timing, Waiting, identify, scan},
+    model::words::display_name,
     model::{
         document::{Document, Key, Patient},
         path::RelPath,
@@ -180,12 +181,12 @@ fn examine(config: &Config, wanted: &[(String, Option<RelPath>)]) -> anyhow::Res
 
 fn line(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Line {
     let sidecar = match &candidate.pairing {
-        Pairing::With(sidecar) => Some(sidecar.to_string()),
+        Pairing::With(sidecar) => Some(display_name(sidecar.as_path())),
         Pairing::Alone | Pairing::Ambiguous => None,
     };
     let blank = Line {
         inbox: rules.inbox.name.clone(),
-        path: candidate.path.to_string(),
+        path: display_name(candidate.path.as_path()),
         action: Action::Send,
         problem: None,
         delivery: None,
@@ -233,7 +234,7 @@ fn view(problem: Problem) -> ProblemView {
 fn stray_line(inbox: &Inbox, stray: Waiting) -> Line {
     Line {
         inbox: inbox.name.clone(),
-        path: stray.path.to_string(),
+        path: display_name(stray.path.as_path()),
         action: Action::Wait,
         problem: Some(view(stray.problem)),
         delivery: None,

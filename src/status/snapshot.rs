@@ -12,6 +12,7 @@ use crate::delivery::{
     ChannelReport,
     board::{InboxState, WaitingDocument},
 };
+use crate::model::words::display_name;
 
 /// How `GET /api/v1/status` answers.
 pub async fn status(desk: &Desk) -> StatusView {
@@ -115,7 +116,7 @@ pub fn waiting(desk: &Desk) -> WaitingListView {
     for (inbox, state) in live.engine.board().inboxes() {
         let view = |document: WaitingDocument| WaitingView {
             inbox: inbox.clone(),
-            path: document.path.to_string(),
+            path: display_name(document.path.as_path()),
             size: document.size,
             since: document.since,
             state: document.state_at(now).as_str().into(),

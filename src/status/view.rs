@@ -11,6 +11,7 @@ use crate::{
         held_problem,
     },
     ledger::{Accepted, Delivery, HistoryEntry, Rejected, Stage, Then},
+    model::words::display_name,
 };
 
 /// The state of a delivery.
@@ -340,7 +341,7 @@ impl DeliveryView {
         Self {
             id: row.id().to_string(),
             inbox: row.place.inbox.clone(),
-            path: row.place.path.to_string(),
+            path: display_name(row.place.path.as_path()),
             size: row.document.as_ref().map(|document| document.content.size),
             state,
             since: since(row),
@@ -350,7 +351,7 @@ impl DeliveryView {
             unconfirmed: row.uncertain,
             created_at: row.first_seen,
             accepted_at,
-            filed_as: filing.and_then(|filing| filing.to.as_ref()).map(|to| to.path.to_string()),
+            filed_as: filing.and_then(|filing| filing.to.as_ref()).map(|to| display_name(to.path.as_path())),
             ids: ids(row),
             history: history(row),
             destination: row.key.destination.0.clone(),
