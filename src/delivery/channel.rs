@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::document::DeliveryId;
+use crate::model::{
+    document::DeliveryId,
+    problem::{Problem, catalogue as known},
+};
 
 /// The pauses between probes of a channel that a person must fix: the first, and the longest.
 const STOPPED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
@@ -75,6 +78,12 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Trouble that is certain to concern the whole channel.
+    fn of(problem: Problem, state: ChannelState) -> Self {
+        let Problem { code, summary, remedy } = problem;
+        Self { code: code.into(), state, is_confirmed: true, summary, remedy }
+    }
+
     /// Whether a person must fix something first, for all that is known.
     pub fn is_stopped(&self) -> bool {
         self.state == ChannelState::Stopped
@@ -174,27 +183,13 @@ impl Channel {
 
     /// Everybody waits: Redox asked for it. Returns until when, and whether this is news.
     pub fn back_off(&self, now: Instant, wait: Duration, summary: String) -> (Instant, bool) {
-        let trouble = Trouble {
-            code: "too-many-requests".into(),
-            state: ChannelState::BackingOff,
-            is_confirmed: true,
-            summary,
-            remedy: "Nothing: chartdrop goes on by itself when the time is over.".into(),
-        };
+        let trouble = Trouble::of(known::TOO_MANY_REQUESTS.because(summary), ChannelState::BackingOff);
         self.with(|state| state.close(now + wait, trouble))
     }
 
     /// The server cannot be reached: everybody waits for one probe. Returns until when, and whether this is news.
-    pub fn unreachable(
-        &self,
-        now: Instant,
-        jitter: f64,
-        code: &str,
-        summary: String,
-        remedy: String,
-    ) -> (Instant, bool) {
-        let trouble =
-            Trouble { code: code.into(), state: ChannelState::BackingOff, is_confirmed: true, summary, remedy };
+    pub fn unreachable(&self, now: Instant, jitter: f64, problem: Problem) -> (Instant, bool) {
+        let trouble = Trouble::of(problem, ChannelState::BackingOff);
         self.with(|state| {
             let until = now + state.pause(UNREACHABLE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
             state.close(until, trouble)
@@ -242,13 +237,7 @@ impl Channel {
     /// Why it is closed, if it is.
     pub fn trouble(&self) -> Option<Trouble> {
         self.with(|state| match state.paused {
-            true => Some(Trouble {
-                code: "paused".into(),
-                state: ChannelState::Paused,
-                is_confirmed: true,
-                summary: "A person paused this destination. Documents wait in the inbox.".into(),
-                remedy: "When deliveries may go on, resume the destination.".into(),
-            }),
+            true => Some(Trouble::of(known::PAUSED.problem(), ChannelState::Paused)),
             false => state.closed.as_ref().map(|closed| closed.trouble.clone()),
         })
     }
@@ -359,7 +348,7 @@ mod tests {
     fn an_unreachable_server_is_said_once_and_probed_within_five_minutes() {
         let (channel, mut now) = (Channel::default(), Instant::now());
         for round in 0..20 {
-            let (until, news) = channel.unreachable(now, 1.0, "refused", "x".into(), "y".into());
+            let (until, news) = channel.unreachable(now, 1.0, known::UNREACHABLE_REFUSED.problem());
             assert_eq!(news, round == 0);
             assert!(until - now <= Duration::from_secs(300), "{round}");
             now = until;

@@ -25,7 +25,7 @@ use crate::{
     config::Inbox,
     filing,
     inbox::{self, Candidate, Listing, Lock, Settler, Timing, Watcher, scan},
-    model::path::RelPath,
+    model::{path::RelPath, problem::catalogue as known},
     platform::heartbeat::Heartbeat,
 };
 
@@ -351,19 +351,19 @@ impl InboxLoop {
         let (inbox, minutes) = (&self.inbox.name, oldest.as_secs() / 60);
         match self.alarm.observe(waiting, oldest, self.engine.config.delivery.alarm_after) {
             Some(Word::Begins) => {
-                error!(%inbox, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
+                error!(%inbox, code = known::WAITED_TOO_LONG.code, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
                 // Of what is not identified yet the ledger knows nothing.
                 let mut reasons = BTreeMap::<_, usize>::new();
                 for why in self.waits.values() {
                     if let Waiting::Inbox(why) = why {
-                        *reasons.entry(why).or_default() += 1;
+                        *reasons.entry((why.code, why.meaning())).or_default() += 1;
                     }
                 }
                 for stray in &self.strays {
-                    *reasons.entry(&stray.why).or_default() += 1;
+                    *reasons.entry((stray.problem.code, stray.problem.meaning())).or_default() += 1;
                 }
-                for (why, documents) in reasons {
-                    warn!(%inbox, documents, "not sent yet: {why}");
+                for ((code, meaning), documents) in reasons {
+                    warn!(%inbox, documents, code, "not sent yet: {meaning}");
                 }
             }
             Some(Word::Grows) => warn!(%inbox, waiting, minutes, "twice as many documents wait as at the last alarm"),
@@ -378,10 +378,10 @@ impl InboxLoop {
         let inbox = &self.inbox.name;
         match listing {
             Err(error) if was && error.kind() == std::io::ErrorKind::ResourceBusy => {
-                error!(%inbox, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
+                error!(%inbox, code = known::INBOX_TAKEN.code, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
             }
             Err(error) if was => {
-                error!(%inbox, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
+                error!(%inbox, code = known::INBOX_UNREADABLE.code, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
             }
             Ok(_) if !was => {
                 info!(%inbox, "the inbox can be read again");
@@ -396,7 +396,7 @@ impl InboxLoop {
             let folders = listing.unread.len();
             match (std::mem::replace(&mut self.unread, folders > 0), folders) {
                 (false, 1..) => {
-                    error!(%inbox, folders, "a patient folder cannot be read, or not all of it; nothing in it is sent, and it is tried again. May chartdrop read it?");
+                    error!(%inbox, code = known::FOLDER_UNREADABLE.code, folders, "a patient folder cannot be read, or not all of it; nothing in it is sent, and it is tried again. May chartdrop read it?");
                 }
                 (true, 0) => info!(%inbox, "every patient folder can be read again"),
                 _ => {}

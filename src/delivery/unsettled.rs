@@ -19,6 +19,7 @@ use crate::{
     ledger::{Delivery, Query},
     model::document::DeliveryId,
     model::path::{InboxPath, RelPath},
+    model::problem::catalogue as known,
     platform::effect,
 };
 
@@ -115,7 +116,7 @@ impl Engine {
         for id in gone {
             let row = self.ledger.look_up(id).await?;
             if row.is_some_and(|row| row.filing().is_none()) {
-                error!(delivery = %id, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names; then `chartdrop release` ends this delivery");
+                error!(delivery = %id, code = known::SENT_AND_GONE.code, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names; then `chartdrop release` ends this delivery");
             }
             if let Some(doubt) = self.unsettled.open().get_mut(&id) {
                 doubt.is_said = true;

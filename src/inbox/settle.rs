@@ -337,7 +337,6 @@ impl Settler {
                 path: stray.path.clone(),
                 since: seen.since.at,
                 problem: stray::problem(stray, entry.kind),
-                why: stray::why(stray.kind),
                 until: spoils.then(|| seen.since.at + patience),
             });
         }

@@ -66,7 +66,7 @@ mod tests {
             ("{\"keys\":[]}", "empty"),
             (r#"{"kty":"EC","crv":"P-384","x":"","y":""}"#, "no \"kid\""),
             (r#"{"kty":"EC","crv":"P-384","x":"","y":"","kid":"k","d":"x"}"#, "private key"),
-            (r#"{"kty":"XY","kid":"k"}"#, "not a JWK"),
+            (r#"{"kty":"XY","kid":"k"}"#, "cannot be used"),
         ] {
             let why = parse(text.as_bytes()).unwrap_err();
             assert!(why.contains(words), "{text}: {why}");

@@ -3,7 +3,7 @@
 use super::{Facts, Transition, apply::held, resume::abandoned};
 use crate::{
     ledger::{Delivery, Filing, HeldWhy, Queued, Reason, Rejected, Stage, Then, Tried, Unknown},
-    model::message::Message,
+    model::{message::Message, problem::catalogue as known},
 };
 
 /// What a person decided about one delivery.
@@ -138,9 +138,9 @@ fn close(row: Delivery, by: &str, reason: &str, is_present: bool, facts: Facts) 
     let maybe_sent = row.may_have_arrived();
     let filed = (!is_present).then_some(facts.now);
     let words = Reason {
-        code: "closed".into(),
+        code: known::CLOSED.code.into(),
         summary: format!("{by} decided that this document is not to be sent: {reason}"),
-        remedy: "Nothing, unless that was a mistake: then move the document (and its sidecar) back into the patient's folder in the inbox.".into(),
+        remedy: known::CLOSED.remedy.into(),
         maybe_sent,
     };
     let filing = Filing { to: None, filed };
@@ -157,9 +157,9 @@ fn close(row: Delivery, by: &str, reason: &str, is_present: bool, facts: Facts) 
 
 fn taken_away(row: Delivery, by: &str, facts: Facts) -> Decided {
     let reason = Reason {
-        code: "taken-away".into(),
-        summary: "It was taken out of the inbox before it was known whether it had arrived.".into(),
-        remedy: "Look into the patient's chart before you drop it again.".into(),
+        code: known::TAKEN_AWAY.code.into(),
+        summary: known::TAKEN_AWAY.example.into(),
+        remedy: known::TAKEN_AWAY.remedy.into(),
         maybe_sent: row.sends > 0,
     };
     let filing = Filing { to: None, filed: Some(facts.now) };

@@ -2,7 +2,7 @@
 
 use crate::{
     ledger::{Held, HeldWhy, Then},
-    model::problem::Problem,
+    model::problem::{Problem, catalogue as known},
 };
 
 /// What a held delivery waits for, and what a person can do.
@@ -13,42 +13,31 @@ pub fn held_problem(held: &Held) -> Problem {
     };
     let close = "If it must not be sent, close it: then it is filed in failed with your reason.";
     let look = "Look into the patient's chart.";
-    match held.why {
-        HeldWhy::Person => Problem::new(
-            "held-by-person",
-            "A person held this document. Nothing more of it is sent until somebody releases it.",
-            format!("When it may go on, {release_sends}. {close}"),
-        ),
-        HeldWhy::OutcomeUnknown => Problem::new(
-            "outcome-unknown",
-            "The document was sent and no answer came, so that nobody can tell whether it arrived. It is not sent again by itself.",
+    let (kind, remedy) = match held.why {
+        HeldWhy::Person => (&known::HELD_BY_PERSON, format!("When it may go on, {release_sends}. {close}")),
+        HeldWhy::OutcomeUnknown => (
+            &known::OUTCOME_UNKNOWN,
             format!(
                 "{look} If the document is there, close this delivery. If it is not there, {release_sends} (the chart may then show it twice if the first one arrived late)."
             ),
         ),
-        HeldWhy::PatientChanged => Problem::new(
-            "patient-changed",
-            "The document may have been sent already, and what the folder says of the patient was changed after that.",
-            "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then use send-again to send it for the patient whom the folder names now, or close this delivery.",
-        ),
-        HeldWhy::LedgerLost => Problem::new(
-            "ledger-lost",
-            "chartdrop's record of what was sent was lost, and this document was in the inbox at that time: it may have been sent already.",
+        HeldWhy::PatientChanged => (&known::PATIENT_CHANGED, known::PATIENT_CHANGED.remedy.to_owned()),
+        HeldWhy::LedgerLost => (
+            &known::LEDGER_LOST,
             format!("{look} If the document is there, close this delivery. If it is not there, {release_sends}."),
         ),
-        HeldWhy::UnclearAnswer => Problem::new(
-            "unclear-answer",
-            "Redox's answer was neither a yes nor a no, so that nobody can tell whether the document arrived. It is not sent again by itself.",
+        HeldWhy::UnclearAnswer => (
+            &known::UNCLEAR_ANSWER,
             format!(
                 "{look} Ask the person who looks after chartdrop whether a proxy or firewall answers in place of Redox. If the document is in the chart, close this delivery. If it is not there, {release_sends}."
             ),
         ),
-        HeldWhy::OnlyThisRefused => Problem::new(
-            "only-this-refused",
-            "Redox, or a firewall before it, refuses this document and takes others. Nothing of it was accepted.",
+        HeldWhy::OnlyThisRefused => (
+            &known::ONLY_THIS_REFUSED,
             format!(
                 "Ask the person who looks after chartdrop: a firewall may object to something in this file. When that is fixed, {release_sends}. {close}"
             ),
         ),
-    }
+    };
+    kind.with(kind.example, remedy)
 }
