@@ -1,6 +1,6 @@
 //! Arguments in, exit code out.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use chartdrop::cli::{self, Cli};
 use clap::Parser;
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(cli::run(cli)).unwrap_or_else(|error| {
-        eprintln!("{error:#}");
+        // One that cannot be printed either changes nothing.
+        writeln!(std::io::stderr(), "{error:#}").ok();
         cli::COULD_NOT_WORK
     });
     // A read that hangs on a dead share must not keep the program from ending.
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
 fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let builder = builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    // Colours need a feature of the crate; without it, asking for them prints a line that nobody understands.
+    let builder = builder.with_ansi(false);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.without_time().init();
     } else {

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 use support::chartdrop;
 
-const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/reliability.md"];
+const PAGES: [&str; 5] = ["README.md", "ARCHITECTURE.md", "docs/reliability.md", "docs/problems.md", "docs/sandbox.md"];
 
 fn read(page: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
@@ -98,4 +98,22 @@ fn every_chartdrop_command_that_a_page_names_exists() {
         }
     }
     assert!(seen > 2, "the pages name commands: {seen}");
+}
+
+#[test]
+fn the_page_on_the_sandbox_has_the_whole_grammar_of_faults() {
+    let page = read("docs/sandbox.md");
+    let grammar = page.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let help = String::from_utf8(chartdrop().args(["sandbox", "--help"]).output().unwrap().stdout).unwrap();
+    let flowed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flowed(&help).contains(&flowed(grammar)), "{help}");
+    // And every rule in it is one.
+    for rule in code(&page).iter().filter(|word| word.contains(":status=") || word.contains(":cut=")) {
+        for rule in rule.split_whitespace().filter(|word| word.matches(':').count() == 2 && !word.contains('/')) {
+            let rule = rule.trim_matches('\'');
+            let output = chartdrop().args(["sandbox", "--listen", "192.0.2.1:1", "--fault", rule]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!said.contains("fault"), "{rule}: {said}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub struct ListArgs {
     /// One JSON document in place of words.
     #[arg(long)]
     json: bool,
-    /// At most so many deliveries.
+    /// At most this many deliveries.
     #[arg(long, default_value_t = 100, value_name = "N")]
     limit: usize,
 }

@@ -1,14 +1,21 @@
 //! The command line: one file a command, and the exit codes.
 
+/// The standard one panics when nobody reads any more.
+macro_rules! println {
+    () => { crate::cli::output::line(format_args!("")) };
+    ($($words:tt)*) => { crate::cli::output::line(format_args!($($words)*)) };
+}
+
 mod check;
 mod demo;
 pub mod keygen;
 mod ledger;
+mod output;
 mod run;
 mod sandbox;
 mod verify;
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -67,8 +74,13 @@ enum Command {
     Man,
 }
 
-/// Does what the arguments say. Gives back the exit code.
+/// Does what the arguments say. Returns the exit code.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+    let code = carry_out(cli).await?;
+    Ok(if output::has_failed() { COULD_NOT_WORK } else { code })
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Run(args) => run::run(&cli.config, args).await,
         Command::Check => check::run(&cli.config).await,
@@ -83,13 +95,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Sandbox(args) => sandbox::run(args, interrupted()).await.map(|()| DONE),
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "chartdrop", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "chartdrop", &mut script);
+            output::text(&script);
             Ok(DONE)
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            output::text(&page);
             Ok(DONE)
         }
     }

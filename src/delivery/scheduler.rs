@@ -59,7 +59,7 @@ pub struct Summary {
     pub accepted: u64,
     /// Documents filed as failed.
     pub rejected: u64,
-    /// Documents that still lie in the inboxes.
+    /// Documents that are still in the inboxes.
     pub waiting: usize,
     /// Inboxes that could not be read when it ended.
     pub unreadable: Vec<String>,
@@ -187,7 +187,7 @@ impl InboxLoop {
             let known = mounts.clone();
             let pulse = self.pulse.clone();
             pulse.expect_next_by(began);
-            // The watch stands before the scan looks: what comes in between is seen by one or the other.
+            // The watch is set before the scan looks: what comes in between is seen by one or the other.
             let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
                 vetting.look(&inbox);
@@ -278,7 +278,7 @@ impl InboxLoop {
         });
     }
 
-    /// Takes note of an outcome; gives back when the document is to be looked at again.
+    /// Takes note of an outcome; returns when the document is to be looked at again.
     fn note(&mut self, path: RelPath, outcome: Outcome) -> Instant {
         self.waits.remove(&path);
         match outcome {
@@ -303,7 +303,7 @@ impl InboxLoop {
         self.queue.is_empty() && self.workers.is_empty() && documents <= held()
     }
 
-    /// In [`Mode::Once`]: the time is up, or a person must mend the channel first.
+    /// In [`Mode::Once`]: the time is up, or a person must fix the channel first.
     fn is_over(&self) -> bool {
         match self.mode {
             Mode::Forever => false,

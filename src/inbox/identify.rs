@@ -74,7 +74,7 @@ pub struct Ready {
 /// What identification needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The inbox it lies in.
+    /// The inbox that it is in.
     pub inbox: &'a Inbox,
     /// The names that a sidecar may use.
     pub types: &'a BTreeMap<String, Coding>,
@@ -84,7 +84,7 @@ pub struct Rules<'a> {
     pub type_folders: &'a BTreeMap<Vec<u8>, Coding>,
     /// The largest file that is sent, in bytes.
     pub size_limit: u64,
-    /// What is known of patients besides.
+    /// What else is known of patients.
     pub vetting: &'a PatientChecks,
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::problem::catalogue as known;
 
-/// Everybody waits so long when a 429 does not say: Redox counts requests over five minutes.
+/// How long everybody waits when a 429 does not say: Redox counts requests over five minutes.
 const USUAL_WAIT: Duration = Duration::from_secs(300);
 /// No server makes us wait longer than this before asking it again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);

@@ -92,7 +92,7 @@ impl Client {
         Ok(Self { http, base, settings, source_id, route, tokens, locations: Locations::default() })
     }
 
-    /// Gets a token, to see whether one is to be had.
+    /// Gets a token, to see whether it can be had.
     ///
     /// # Errors
     /// See [`Failure`]; nothing of any document is sent.

@@ -346,7 +346,7 @@ impl RosterFile {
         Ok(self.current(Instant::now())?.system_of(value).map(str::to_owned))
     }
 
-    /// The list as it lies there, once it has settled: one that is just being written must refuse nobody.
+    /// The list as it is there, once it has settled: one that is just being written must refuse nobody.
     pub fn current(&self, now: Instant) -> Result<Arc<Roster>, NotNow> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = match effect::metadata(&self.path) {
