@@ -216,6 +216,50 @@ const WHOSE: &[Case] = &[
     },
 ];
 
+const ROSTER: (&str, &str) = ("roster = \"patients.csv\"\n", "");
+
+fn with_a_roster(clinic: &Clinic) {
+    // As Excel writes it in half of the world.
+    let list = "identifier;family;given;birth_date\n0000000001;Bixby;Timothy Paul;2008-01-06\n";
+    clinic.drop_file("new.csv", list);
+    rename(clinic, "new.csv", "patients.csv");
+}
+
+const LISTED: &[Case] = &[
+    Case {
+        code: "roster-mismatch",
+        settings: ROSTER,
+        dropped: |clinic| {
+            with_a_roster(clinic);
+            clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("2008-01-06", "2008-01-07"));
+            clinic.drop_file("inbox/bixby/scan.pdf", pdf("a"));
+        },
+        document: "bixby/scan.pdf",
+        says: &["the folder says \"2008-01-07\"", "the list says \"2008-01-06\"", "the patient.toml of the folder"],
+        follow: |clinic| {
+            clinic.drop_file("inbox/bixby/patient.toml", PATIENT);
+            back(clinic, &["bixby/scan.pdf"]);
+        },
+        done: "bixby/scan.pdf",
+    },
+    Case {
+        code: "not-on-roster",
+        settings: ROSTER,
+        dropped: |clinic| {
+            with_a_roster(clinic);
+            clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("0000000001", "0000000009"));
+            clinic.drop_file("inbox/bixby/scan.pdf", pdf("a"));
+        },
+        document: "bixby/scan.pdf",
+        says: &["(0000000009) is not on the clinic's list", "If it is wrong, correct it in the inbox"],
+        follow: |clinic| {
+            clinic.drop_file("inbox/bixby/patient.toml", PATIENT);
+            back(clinic, &["bixby/scan.pdf"]);
+        },
+        done: "bixby/scan.pdf",
+    },
+];
+
 const SIDECARS: &[Case] = &[
     Case {
         code: "sidecar-misnamed",
@@ -472,6 +516,35 @@ fn are_followed(cases: &[Case]) {
 #[test]
 fn whoever_follows_a_note_about_the_patient_gets_the_document_accepted() {
     are_followed(WHOSE);
+}
+
+#[test]
+fn whoever_follows_a_note_about_the_clinic_s_list_gets_the_document_accepted() {
+    are_followed(LISTED);
+}
+
+#[test]
+fn a_list_of_patients_that_is_not_there_makes_documents_wait_and_is_said() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.inbox.push_str(ROSTER.0);
+    let check = clinic.command(&["check"]);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(
+        said.contains("patients.csv: there is no such file") && said.contains("documents of this inbox wait"),
+        "{said}"
+    );
+    clinic.drop_file("inbox/bixby/scan.pdf", pdf("a"));
+    let _daemon = clinic.daemon();
+    let log = || fs::read_to_string(clinic.path("daemon.log")).unwrap();
+    clinic.wait_for("words about the list", || log().contains("there is no such file"));
+    assert!(
+        log().contains("documents of this inbox wait until it can") && log().contains("roster-unusable"),
+        "{}",
+        log()
+    );
+    assert!(clinic.has("inbox/bixby/scan.pdf") && clinic.accepted().is_empty());
+    with_a_roster(&clinic);
+    clinic.wait_for_file("done/bixby/scan.pdf.receipt.json");
 }
 
 #[test]

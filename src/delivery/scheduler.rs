@@ -330,7 +330,7 @@ impl InboxLoop {
         };
         match timeout(GRACE, end).await {
             Ok(result) => result?,
-            Err(_) => warn!("a request took too long to wait for; its delivery is taken up at the next start"),
+            Err(_) => warn!("a request took too long to wait for; its delivery goes on at the next start"),
         }
         let root = self.inbox.path.clone();
         match tokio::task::spawn_blocking(move || scan(&root, || {})).await.map_err(broken)? {
@@ -396,7 +396,7 @@ impl InboxLoop {
             let folders = listing.unread.len();
             match (std::mem::replace(&mut self.unread, folders > 0), folders) {
                 (false, 1..) => {
-                    error!(%inbox, code = known::FOLDER_UNREADABLE.code, folders, "a patient folder cannot be read, or not all of it; nothing in it is sent, and it is tried again. May chartdrop read it?");
+                    error!(%inbox, code = known::FOLDER_UNREADABLE.code, folders, "a patient folder cannot be read, or not all of it; nothing is lost, nothing in it is sent, and it is tried again. Let chartdrop's user read it");
                 }
                 (true, 0) => info!(%inbox, "every patient folder can be read again"),
                 _ => {}

@@ -396,7 +396,8 @@ impl RosterFile {
         let is_empty = state.seen.is_some_and(|(seen, _)| seen.size == 0);
         let patience = if is_empty { self.settle.max(self.incomplete_after) } else { self.settle };
         if now.saturating_duration_since(since) >= patience && !std::mem::replace(&mut state.complained, true) {
-            error!(inbox = %self.inbox, code = known::ROSTER_UNUSABLE.code, "the list of patients (roster) {} cannot be used, and documents of this inbox wait until it can: {error}", self.path.display());
+            let path = self.path.display();
+            error!(inbox = %self.inbox, code = known::ROSTER_UNUSABLE.code, "the list of patients (roster) cannot be used, and documents of this inbox wait until it can: {path}: {error}");
         }
         known::ROSTER_UNUSABLE
             .because(format!("The clinic's list of patients cannot be used: {error}. Nothing is lost: all documents of this inbox wait until it can be used."))

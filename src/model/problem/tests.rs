@@ -206,6 +206,38 @@ fn whoever_has_to_find_out_whose_a_document_is_reads_both_values() {
 }
 
 #[test]
+fn no_message_anywhere_is_old_fashioned() {
+    let old = [
+        "mend ",
+        "mended",
+        " lies ",
+        "stands in",
+        "stands beside",
+        "so long ",
+        "afresh",
+        "anew",
+        "gives back",
+        "besides",
+        "to be had",
+    ];
+    for (path, text) in shipped() {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//") && !line.contains("mod ")) {
+            // What is between quotation marks, roughly: enough for words.
+            for said in line.split('"').skip(1).step_by(2) {
+                let said = said.to_lowercase();
+                for word in old {
+                    assert!(
+                        !said.contains(word) || said.split_whitespace().count() < 3,
+                        "{}: {word:?} in: {said}",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_command_that_a_message_names_exists() {
     let commands: Vec<_> =
         crate::cli::Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
