@@ -543,16 +543,16 @@ fn file_types(raw: FileTypes) -> Result<FileTypes, Fault> {
         let wrong = |what: &str| fault(["file_types", &written], format!("{key}: {what}"));
         let extension = written.to_ascii_lowercase();
         if extension.is_empty() || extension.len() > 16 || !extension.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(wrong(&format!("write the extension alone, such as docx: letters and digits, without a dot")));
+            return Err(wrong("write the extension alone, such as docx: letters and digits, without a dot"));
         }
         if let Some(kind) = FileKind::built_in(&extension) {
             return Err(wrong(&format!("chartdrop knows this kind ({}) already: leave the line out", kind.mime())));
         }
         if ["toml", "json"].contains(&extension.as_str()) {
-            return Err(wrong(&format!("files of this kind are sidecars, and never documents: leave the line out")));
+            return Err(wrong("files of this kind are sidecars, and never documents: leave the line out"));
         }
         if is_program(&extension) {
-            return Err(wrong(&format!("programs and scripts are never sent: leave the line out")));
+            return Err(wrong("programs and scripts are never sent: leave the line out"));
         }
         let token = |part: &str| {
             (1..=100).contains(&part.len())
@@ -562,7 +562,7 @@ fn file_types(raw: FileTypes) -> Result<FileTypes, Fault> {
             return Err(wrong(&format!("{} is not a MIME type such as \"image/heic\"", shown(&mime))));
         }
         if types.insert(extension, mime.to_ascii_lowercase()).is_some() {
-            return Err(wrong(&format!("this extension is listed twice, in capitals and without")));
+            return Err(wrong("this extension is listed twice, in capitals and without"));
         }
     }
     Ok(types)
