@@ -125,7 +125,7 @@ fn what_fhir_cannot_say_is_refused_before_it_is_sent() {
     );
     clinic.drop_file("inbox/born/a.pdf", pdf("born"));
     assert_eq!(clinic.run_once(), 1);
-    assert!(clinic.accepted().is_empty());
+    assert!(clinic.accepted().is_empty(), "{:?}", clinic.files("done"));
     for (name, _, word) in cases {
         let reason = clinic.reason(&format!("failed/bixby/{name}.pdf.reason.txt"));
         assert!(reason.starts_with("THIS DOCUMENT WAS NOT SENT.") && reason.contains(word), "{name}: {reason}");

@@ -187,8 +187,8 @@ fn an_operator_sees_and_decides() {
     clinic.fault("create:nth=1:cut=after");
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     assert_eq!(clinic.run_once(), 1);
-    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(status[0]["stage"], "held");
+    let status = clinic.open_deliveries();
+    assert_eq!(status[0]["state"], "held");
     let id = status[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(clinic.command(&["retry", &id[..8]]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 0);
@@ -210,7 +210,7 @@ fn a_held_delivery_is_released_and_sends_the_same_message() {
         clinic.fault(&format!("create:first={lost}:cut=after"));
         clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
         assert_eq!(clinic.run_once(), 1);
-        let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+        let status = clinic.open_deliveries();
         let id = status[0]["id"].as_str().unwrap();
         assert_eq!(clinic.command(&["release", id]).status.code(), Some(0));
         assert_eq!(clinic.run_once(), 0, "{on_unknown}");
@@ -228,8 +228,8 @@ fn what_a_crash_left_without_an_answer_is_counted_when_a_person_sends_it_again()
     let daemon = clinic.daemon();
     clinic.wait_for("the message's arrival", || clinic.accepted().len() == 1);
     daemon.kill();
-    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(status[0]["stage"], "sending");
+    let status = clinic.open_deliveries();
+    assert_eq!(status[0]["state"], "sending");
     assert_eq!(clinic.command(&["retry", "--all"]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 0);
     let receipt = clinic.receipt("done/bixby/a.pdf.receipt.json");
@@ -246,7 +246,7 @@ fn a_waiting_delivery_is_held_and_released() {
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     let (code, log) = once_until(chartdrop(), &clinic.config(), |log| log.contains("will be tried again"));
     assert_eq!(code, 1, "{log}");
-    let status: serde_json::Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
+    let status = clinic.open_deliveries();
     let id = status[0]["id"].as_str().unwrap();
     assert_eq!(clinic.command(&["hold", id]).status.code(), Some(0));
     assert_eq!(clinic.run_once(), 1);
@@ -262,7 +262,7 @@ fn a_rejected_document_is_put_back_by_a_command() {
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     clinic.drop_file("inbox/bixby/a.toml", "title = \"A\"\n");
     assert_eq!(clinic.run_once(), 1);
-    let history: serde_json::Value = serde_json::from_slice(&clinic.command(&["history", "--json"]).stdout).unwrap();
+    let history = clinic.deliveries(&["rejected"]);
     let output = clinic.command(&["retry", history[0]["id"].as_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(clinic.files("failed"), [] as [&str; 0]);
@@ -295,4 +295,255 @@ fn the_readme_s_patient_file_and_sidecar_work() {
     clinic.drop_file("inbox/readme/referral.pdf.toml", sidecar);
     assert_eq!(clinic.run_once(), 0);
     assert_eq!(clinic.accepted()[0]["title"], "Referral letter");
+}
+
+/// Waits until the daemon answers its commands.
+fn answers(clinic: &Clinic) {
+    clinic.wait_for("the socket", || std::os::unix::net::UnixStream::connect(clinic.path("control.sock")).is_ok());
+}
+
+#[test]
+fn commands_work_while_the_daemon_runs_and_when_it_does_not() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.delivery.push_str("on_unknown = \"hold\"\n");
+    clinic.fault("create:nth=1:cut=after");
+    let daemon = clinic.daemon();
+    answers(&clinic);
+    clinic.drop_file("inbox/bixby/held.pdf", pdf("held"));
+    clinic.wait_for("the hold", || clinic.deliveries(&["held"]).len() == 1);
+    clinic.drop_file("inbox/bixby/good.pdf", pdf("good"));
+    clinic.drop_file("inbox/bixby/bad.exe", "no document");
+    clinic.wait_for("both", || clinic.deliveries(&["accepted", "rejected"]).len() == 2);
+    let look = || {
+        let status = clinic.command(&["status"]);
+        assert_eq!(status.status.code(), Some(0), "{status:?}");
+        let held = clinic.deliveries(&["held"]).remove(0);
+        let show = clinic.command(&["show", &held["id"].as_str().unwrap()[..8]]);
+        let history = clinic.command(&["history", "--limit", "2"]);
+        assert!(out(&history).contains("newest 2; there are more"), "{history:?}");
+        assert_eq!(clinic.command(&["history", "--text", "good.pdf", "--json"]).status.code(), Some(0));
+        (status, show, held)
+    };
+    let (status, show, live) = look();
+    for words in ["Something needs a person", "1 held for a decision", "front-desk", "held.pdf", "chartdrop release"] {
+        assert!(out(&status).contains(words), "{words}: {}", out(&status));
+    }
+    assert!(err(&status).is_empty(), "{status:?}");
+    for words in ["held since", "urn:uuid:", "HISTORY", "|0000000001", "send-again"] {
+        assert!(out(&show).contains(words), "{words}: {}", out(&show));
+    }
+    drop(daemon);
+    let (status, _, offline) = look();
+    assert!(err(&status).contains("chartdrop is not running"), "{status:?}");
+    assert!(out(&status).contains("Nothing is going out: chartdrop does not run"), "{}", out(&status));
+    assert_eq!(live, offline, "the same object");
+    for command in
+        [&["pause", "Staging/redox-fhir-sandbox"][..], &["resume", "Staging/redox-fhir-sandbox"], &["reload"]]
+    {
+        let output = clinic.command(command);
+        assert!(output.status.code() == Some(2) && err(&output).contains("systemctl start"), "{output:?}");
+    }
+    let id = live["id"].as_str().unwrap();
+    let closed = clinic.command(&["close", id, "--reason", "the chart has it"]);
+    assert!(out(&closed).contains("may have arrived"), "{closed:?}");
+    assert_eq!(clinic.run_once(), 1);
+    assert!(clinic.reason("failed/bixby/held.pdf.reason.txt").contains("the chart has it"));
+}
+
+#[test]
+fn a_person_steers_the_running_daemon() {
+    let clinic = Clinic::new(&[]);
+    clinic.fault("binary:nth=1:status=503,retry_after=600");
+    let _daemon = clinic.daemon();
+    answers(&clinic);
+    let works = |arguments: &[&str]| {
+        let output = clinic.command(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        out(&output)
+    };
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    clinic.wait_for("the pause", || {
+        clinic
+            .open_deliveries()
+            .iter()
+            .any(|row| row["next_attempt_at"].is_string() && row["attempts"] == 1 || !row["problem"].is_null())
+    });
+    let id = clinic.open_deliveries()[0]["id"].as_str().unwrap().to_owned();
+    assert!(works(&["hold", &id, "--reason", "ask Dr. Adams"]).contains("until you release it"));
+    assert!(works(&["status"]).contains("ask Dr. Adams"));
+    works(&["release", &id]);
+    works(&["resume", "Staging/redox-fhir-sandbox"]);
+    clinic.wait_for_file("done/bixby/a.pdf.receipt.json");
+    assert!(works(&["retry", "--all"]).contains("Nothing waits or is held"));
+    works(&["pause", "Staging/redox-fhir-sandbox", "--reason", "maintenance"]);
+    assert!(works(&["status"]).contains("maintenance"));
+    works(&["resume", "Staging/redox-fhir-sandbox"]);
+    assert!(works(&["reload"]).contains("Nothing has changed"));
+    assert!(works(&["send-again", &id]).contains("is in the inbox again"));
+}
+
+#[test]
+fn a_mistake_is_answered_with_words() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 0);
+    let id = clinic.deliveries(&[])[0]["id"].as_str().unwrap().to_owned();
+    for running in [false, true] {
+        let _daemon = running.then(|| clinic.daemon());
+        if running {
+            answers(&clinic);
+        }
+        for (arguments, words) in [
+            (&["history", "--limit", "0"][..], "0"),
+            (&["history", "--state", "sent"], "accepted"),
+            (&["history", "--since", "yesterday"], "2026-11-20"),
+            (&["show", "abc"], "at least four letters"),
+            (&["show", "zzzz"], "no delivery zzzz"),
+            (&["show", "../../status"], "no delivery"),
+            (&["close", &id], "--reason"),
+            (&["close", &id, "--reason", "late"], "It is final"),
+            (&["hold", &id], "It is final"),
+            (&["release", &id], "not held"),
+        ] {
+            let output = clinic.command(arguments);
+            assert!(output.status.code() == Some(2) && err(&output).contains(words), "{arguments:?}: {output:?}");
+            assert!(!err(&output).contains("panicked"), "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_listing_quietly() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 0);
+    for arguments in [
+        &["history"][..],
+        &["history", "--json"],
+        &["status"],
+        &["check"],
+        &["verify"],
+        &["preview"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = chartdrop()
+            .args(arguments)
+            .arg("--config")
+            .arg(clinic.config())
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+        assert!(!err(&output).contains("panicked") && !err(&output).contains("Broken pipe"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_command_of_root_s_leaves_nothing_that_the_service_cannot_read() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !rustix::process::geteuid().is_root() {
+        // Only root can leave files of root's.
+        return;
+    }
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    let _config = clinic.config();
+    const SERVICE: u32 = 4321;
+    fs::set_permissions(&clinic.home, fs::Permissions::from_mode(0o755)).unwrap();
+    let all = |folder: &std::path::Path| {
+        let mut found = vec![folder.to_owned()];
+        let mut at = 0;
+        while at < found.len() {
+            if found[at].is_dir() && !found[at].is_symlink() {
+                found.extend(fs::read_dir(&found[at]).unwrap().map(|entry| entry.unwrap().path()));
+            }
+            at += 1;
+        }
+        found
+    };
+    all(&clinic.home).iter().for_each(|path| chown(path, Some(SERVICE), Some(SERVICE)).unwrap());
+    // Root's own umask and name are of no account: the whole command runs as the owner.
+    assert_eq!(clinic_command(&clinic, &["run", "--once"]), Some(0));
+    for arguments in [&["status"][..], &["history"], &["verify"], &["check"], &["preview"], &["retry", "--all"]] {
+        assert_eq!(clinic_command(&clinic, arguments), Some(0), "{arguments:?}");
+    }
+    for path in all(&clinic.path("ledger")).into_iter().chain(all(&clinic.path("done"))) {
+        assert_eq!(path.symlink_metadata().unwrap().uid(), SERVICE, "{}", path.display());
+    }
+}
+
+/// Runs a command on the configuration as it is: writing it anew would make it root's.
+fn clinic_command(clinic: &Clinic, arguments: &[&str]) -> Option<i32> {
+    let output = chartdrop().args(arguments).arg("--config").arg(clinic.path("config.toml")).output().unwrap();
+    println!("{output:?}");
+    output.status.code()
+}
+
+#[test]
+fn a_preview_says_what_would_happen_and_changes_nothing() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/sent.pdf", pdf("sent"));
+    assert_eq!(clinic.run_once(), 0);
+    clinic.drop_file("inbox/bixby/again.pdf", pdf("sent"));
+    clinic.drop_file("inbox/bixby/new.pdf", pdf("new"));
+    clinic.drop_file("inbox/bixby/new.toml", "title = \"Letter\"\n");
+    clinic.drop_file("inbox/bixby/lonely.toml", "title = \"Nothing\"\n");
+    clinic.drop_file("inbox/bixby/cut.pdf", &pdf("cut")[..1500]);
+    clinic.drop_file("inbox/nobody/scan.pdf", pdf("whose?"));
+    let before = (clinic.files("inbox"), clinic.files("failed"), clinic.files("done"));
+    let output = clinic.command(&["preview", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| report["documents"].as_array().unwrap().iter().find(|line| line["path"] == name).unwrap();
+    for (name, action) in [
+        ("bixby/again.pdf", "duplicate"),
+        ("bixby/new.pdf", "send"),
+        ("bixby/lonely.toml", "wait"),
+        ("bixby/cut.pdf", "wait"),
+        ("nobody/scan.pdf", "refuse"),
+    ] {
+        assert_eq!(of(name)["action"], action, "{report:#}");
+    }
+    assert_eq!(
+        (&of("bixby/new.pdf")["title"], &of("bixby/new.pdf")["patient"]["family"]),
+        (&"Letter".into(), &"Bixby".into())
+    );
+    assert!(of("nobody/scan.pdf")["problem"]["remedy"].is_string(), "{report:#}");
+    let words = out(&clinic.command(&["preview"]));
+    assert!(words.contains("Timothy Paul Bixby, born 2008-01-06 (0000000001)"), "{words}");
+    let one = clinic.path("inbox/bixby/new.pdf");
+    let output = clinic.command(&["preview", one.to_str().unwrap()]);
+    assert!(output.status.code() == Some(0) && out(&output).contains("1 would be sent"), "{output:?}");
+    let outside = clinic.command(&["preview", clinic.path("key.pem").to_str().unwrap()]);
+    assert!(outside.status.code() == Some(2) && err(&outside).contains("not in an inbox"), "{outside:?}");
+    assert_eq!(before, (clinic.files("inbox"), clinic.files("failed"), clinic.files("done")));
+    assert_eq!(clinic.accepted().len(), 1);
+}
+
+#[test]
+fn the_public_key_is_the_one_that_keygen_printed() {
+    let clinic = Clinic::new(&[]);
+    let printed: serde_json::Value = serde_json::from_slice(&fs::read(clinic.path("jwk.json")).unwrap()).unwrap();
+    let output = clinic.command(&["public-key"]);
+    let key: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(key, printed);
+    let set: serde_json::Value = serde_json::from_slice(&clinic.command(&["public-key", "--jwks"]).stdout).unwrap();
+    assert_eq!(set["keys"][0], printed);
+    assert!(!out(&output).contains("\"d\""), "nothing of the private half");
+}
+
+#[test]
+fn a_file_s_name_does_not_steer_the_terminal() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a\u{1b}[2Jb.exe", "no document");
+    assert_eq!(clinic.run_once(), 1);
+    for arguments in [&["history"][..], &["status"]] {
+        assert!(!out(&clinic.command(arguments)).contains('\u{1b}'), "{arguments:?}");
+    }
+    assert!(out(&clinic.command(&["history"])).contains("%1B"));
 }

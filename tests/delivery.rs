@@ -508,14 +508,18 @@ fn a_duplicate_of_a_document_that_waits_to_be_filed_keeps_its_own_name() {
     // How long the first rests between two tries to move it.
     clinic.delivery = "retry_first = \"100ms\"\nretry_max = \"4s\"\n".into();
     let document = pdf("twice");
-    clinic.drop_file("inbox/bixby/scan.pdf", &document);
-    // Where the folder should be made.
-    clinic.drop_file("done/bixby", "in the way");
     let _daemon = clinic.daemon();
+    clinic
+        .wait_for("the start", || fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("deliveries begin"));
+    // A file where done was.
+    fs::remove_dir(clinic.path("done")).unwrap();
+    clinic.drop_file("done", "in the way");
+    clinic.drop_file("inbox/bixby/scan.pdf", &document);
     clinic.wait_for("a move that fails", || {
         fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("cannot be moved")
     });
-    fs::remove_file(clinic.path("done/bixby")).unwrap();
+    fs::remove_file(clinic.path("done")).unwrap();
+    fs::create_dir(clinic.path("done")).unwrap();
     clinic.drop_file("inbox/bixby/again.pdf", &document);
     clinic.wait_for_file("done/bixby/again.pdf.receipt.json");
     assert_eq!(clinic.receipt("done/bixby/scan.pdf.receipt.json")["status"], "accepted");

@@ -177,8 +177,8 @@ fn a_message_that_waited_for_another_try_is_not_sent_when_its_folder_says_someth
     assert!(!sent.to_string().contains("2008-01-06"), "{sent}");
     // The first may have arrived whatever was answered: a person must decide.
     assert_eq!((code, &sent["creates"], clinic.accepted().len()), (1, &tries, 0), "{sent}");
-    let listed: Value = serde_json::from_slice(&clinic.command(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(listed[0]["stage"], "held", "{listed}");
+    let listed = clinic.open_deliveries();
+    assert_eq!(listed[0]["state"], "held", "{listed:?}");
 }
 
 #[test]
@@ -192,11 +192,9 @@ fn what_may_have_arrived_is_held_when_the_patient_s_data_are_changed() {
     clinic.drop_file("inbox/bixby/patient.toml", PATIENT.replace("2008-01-06", "1999-12-31"));
     assert_eq!(clinic.run_once(), 1, "it waits for a person");
     assert_eq!(clinic.accepted().len(), 1, "not sent again with what the folder does not say any more");
-    let listed = clinic.command(&["status", "--json"]);
-    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let row = listed.as_array().and_then(|rows| rows.first()).unwrap_or(&listed);
-    assert_eq!(row["stage"], "held", "{listed}");
-    let id = row["delivery"].as_str().or(row["id"].as_str()).unwrap().to_owned();
+    let listed = clinic.open_deliveries();
+    assert_eq!(listed[0]["state"], "held", "{listed:?}");
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
     assert!(clinic.command(&["retry", &id]).status.success());
     assert_eq!(clinic.run_once(), 0);
     let sent = clinic.accepted();
@@ -584,7 +582,7 @@ fn a_retry_never_leaves_a_sidecar_behind() {
         clinic.drop_file("inbox/bixby/scan.pdf", pdf("whose?"));
         clinic.drop_file(format!("inbox/bixby/{sidecar}"), text);
         assert_eq!(clinic.run_once(), 1, "{sidecar}");
-        let listed: Value = serde_json::from_slice(&clinic.command(&["history", "--json"]).stdout).unwrap();
+        let listed = clinic.deliveries(&["rejected"]);
         let retry = clinic.command(&["retry", listed[0]["id"].as_str().unwrap()]);
         assert_eq!(retry.status.success(), !unclear, "{sidecar} {beside:?}: {retry:?}");
         clinic.run_once();

@@ -21,7 +21,7 @@ use crate::{
         reason::{self, Record},
         receipt::{self, Receipt, Status},
     },
-    inbox::scan,
+    inbox::after_all_in,
     ledger::{
         Accepted, Begun, Delivery, Filing, Ledger, LedgerError, Query, Reason, Rejected, SledLedger, Stage, move_aside,
     },
@@ -73,7 +73,7 @@ pub async fn open_ledger(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Tim
         }
         _ => return Ok((ledger, earlier.map(|rebuilt| rebuilt.at))),
     }
-    let at = after_all_that_lies_in(config)?;
+    let at = after_all_inboxes(config)?;
     write_marker(&marker, &Rebuilt { at, done: false })?;
     let count = rebuild(config, ledger.as_ref()).await?;
     write_marker(&marker, &Rebuilt { at, done: true })?;
@@ -113,19 +113,16 @@ async fn lies_behind(config: &Config, ledger: &dyn Ledger) -> Result<bool, Deliv
     Ok(false)
 }
 
-/// A moment after which nothing that lies in an inbox now was put there, whatever the clocks of shares say.
+/// A moment after which nothing that is in an inbox now was put there, whatever the clocks of shares say.
 ///
 /// # Errors
 /// An inbox that cannot be read: its share may not be mounted, and done and failed with it.
-fn after_all_that_lies_in(config: &Config) -> Result<Timestamp, DeliveryError> {
-    let mut at = Timestamp::now();
-    for inbox in &config.inboxes {
-        let listing = scan(&inbox.path, || {})
+fn after_all_inboxes(config: &Config) -> Result<Timestamp, DeliveryError> {
+    config.inboxes.iter().try_fold(Timestamp::now(), |at, inbox| {
+        let all = after_all_in(&inbox.path)
             .map_err(|error| DeliveryError::Rebuild { folder: inbox.path.clone(), why: error.to_string() })?;
-        let newest = listing.entries.values().map(|entry| entry.stamp.ctime + 1).max();
-        at = newest.and_then(|newest| Timestamp::from_nanosecond(newest).ok()).map_or(at, |newest| at.max(newest));
-    }
-    Ok(at)
+        Ok(at.max(all))
+    })
 }
 
 /// Gives a ledger every row that receipts and reasons tell of and that it lacks, so that nothing that was accepted is sent

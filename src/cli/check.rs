@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, path::Path};
 
-use super::{COULD_NOT_WORK, DONE};
+use super::{COULD_NOT_WORK, DONE, owner::become_owner};
 use crate::{
     config::{Config, Inbox},
     filing,
@@ -39,6 +39,7 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
             }]));
         }
     };
+    become_owner(&config.ledger)?;
     let mut lines = vec![Line::Good(format!("configuration: {}", path.display()))];
     lines.push(match config.check_folders() {
         Ok(()) => Line::Good("folders: inboxes, done, failed and the ledger are apart".into()),
@@ -62,17 +63,17 @@ fn print(lines: &[Line]) -> u8 {
     let mut code = DONE;
     for line in lines {
         match line {
-            Line::Good(summary) => println!("ok    {summary}"),
-            Line::Note(summary) => println!("note  {summary}"),
+            Line::Good(summary) => say!("ok    {summary}"),
+            Line::Note(summary) => say!("note  {summary}"),
             Line::Bad { summary, remedy } => {
-                println!("FAIL  {summary}\n      {remedy}");
+                say!("FAIL  {summary}\n      {remedy}");
                 code = COULD_NOT_WORK;
             }
         }
     }
     match code {
-        DONE => println!("\nEverything that deliveries need is there."),
-        _ => println!("\nNothing was sent. Fix what is marked FAIL, then check again."),
+        DONE => say!("\nEverything that deliveries need is there."),
+        _ => say!("\nNothing was sent. Fix what is marked FAIL, then check again."),
     }
     code
 }

@@ -1,25 +1,32 @@
-//! The command line: one file a command, and the exit codes.
+//! The command line: one file a command or a few that belong together, and the exit codes.
 
-/// The standard one panics when nobody reads any more.
-macro_rules! println {
-    () => { crate::cli::output::line(format_args!("")) };
-    ($($words:tt)*) => { crate::cli::output::line(format_args!($($words)*)) };
+/// A line to the standard output; whoever reads it may have had enough.
+macro_rules! say {
+    ($($words:tt)*) => {{ $crate::cli::output::print(&(format!($($words)*) + "\n")).ok(); }};
 }
 
 mod check;
+mod decide;
 mod demo;
 pub mod keygen;
-mod ledger;
+mod look;
 mod output;
+mod owner;
+mod preview;
+mod public_key;
 mod run;
 mod sandbox;
+mod source;
 mod verify;
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::DEFAULT_PATH;
+use crate::{
+    config::{DEFAULT_PATH, Log},
+    status::log,
+};
 
 /// Everything was done.
 pub const DONE: u8 = 0;
@@ -45,22 +52,36 @@ enum Command {
     Run(run::Args),
     /// Try everything that deliveries need: configuration, folders, key, token, clock.
     Check,
-    /// List what is under way (the daemon must be stopped).
-    Status(ledger::ListArgs),
-    /// List what was filed, newest first (the daemon must be stopped).
-    History(ledger::ListArgs),
-    /// Show all that is recorded of one delivery (the daemon must be stopped).
-    Show(ledger::ShowArgs),
-    /// Try again, as a new message (the daemon must be stopped).
-    Retry(ledger::RetryArgs),
-    /// Keep a delivery back until it is released (the daemon must be stopped).
-    Hold(ledger::IdArgs),
-    /// Let a held delivery go on (the daemon must be stopped).
-    Release(ledger::IdArgs),
-    /// Count what was put in and what became of it, and tell what does not add up (the daemon must be stopped).
+    /// Say for every file what would happen, whose it would be and why; send and write nothing.
+    Preview(preview::Args),
+    /// Is everything going out? What waits and why, and what to do.
+    Status(look::StatusArgs),
+    /// List deliveries, newest first.
+    History(look::HistoryArgs),
+    /// The whole story of one delivery.
+    Show(look::ShowArgs),
+    /// Try again at once what waits; put back what was rejected.
+    Retry(decide::RetryArgs),
+    /// Keep a delivery back until it is released.
+    Hold(decide::HoldArgs),
+    /// Let a held delivery go on.
+    Release(decide::IdArgs),
+    /// Send a delivery once more, as a new message.
+    SendAgain(decide::IdArgs),
+    /// Decide that a document is not to be sent: it goes to the failed folder, with a note.
+    Close(decide::CloseArgs),
+    /// Send nothing to a destination until it is resumed.
+    Pause(decide::PauseArgs),
+    /// Let a destination go on, and try at once.
+    Resume(decide::ResumeArgs),
+    /// Have the running daemon read its configuration again.
+    Reload,
+    /// Count what was put in and what became of it, and tell what does not add up (chartdrop must be stopped).
     Verify(verify::Args),
     /// Make a key pair for Redox: the private key into a file, the public one to the terminal.
     Keygen(keygen::Args),
+    /// Print the public half of the configured key, for the Redox dashboard.
+    PublicKey(public_key::Args),
     /// Run a strict stand-in for Redox on this machine, to try things out.
     Sandbox(sandbox::Args),
     /// See it work on this machine, with made-up patients and the stand-in for Redox.
@@ -81,29 +102,40 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
 }
 
 async fn carry_out(cli: Cli) -> anyhow::Result<u8> {
+    // `run` begins to log when it knows how.
+    if !matches!(cli.command, Command::Run(_)) {
+        log::start(Log::default());
+    }
     match cli.command {
         Command::Run(args) => run::run(&cli.config, args).await,
         Command::Check => check::run(&cli.config).await,
-        Command::Status(args) => ledger::status(&cli.config, args).await,
-        Command::History(args) => ledger::history(&cli.config, args).await,
-        Command::Show(args) => ledger::show(&cli.config, args).await,
-        Command::Retry(args) => ledger::retry(&cli.config, args).await,
-        Command::Hold(args) => ledger::hold(&cli.config, args).await,
-        Command::Release(args) => ledger::release(&cli.config, args).await,
+        Command::Preview(args) => preview::run(&cli.config, args).await,
+        Command::Status(args) => look::status(&cli.config, args).await,
+        Command::History(args) => look::history(&cli.config, args).await,
+        Command::Show(args) => look::show(&cli.config, args).await,
+        Command::Retry(args) => decide::retry(&cli.config, args).await,
+        Command::Hold(args) => decide::hold(&cli.config, args).await,
+        Command::Release(args) => decide::release(&cli.config, args).await,
+        Command::SendAgain(args) => decide::send_again(&cli.config, args).await,
+        Command::Close(args) => decide::close(&cli.config, args).await,
+        Command::Pause(args) => decide::pause(&cli.config, args).await,
+        Command::Resume(args) => decide::resume(&cli.config, args).await,
+        Command::Reload => decide::reload(&cli.config).await,
         Command::Verify(args) => verify::run(&cli.config, args).await,
         Command::Keygen(args) => keygen::run(args).map(|()| DONE),
+        Command::PublicKey(args) => public_key::run(&cli.config, args),
         Command::Sandbox(args) => sandbox::run(args, interrupted()).await.map(|()| DONE),
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "chartdrop", &mut script);
-            output::text(&script);
+            output::print(&String::from_utf8(script)?)?;
             Ok(DONE)
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            output::text(&page);
+            output::print(&String::from_utf8(page)?)?;
             Ok(DONE)
         }
     }

@@ -1,23 +1,34 @@
 //! `chartdrop run`: delivers what is dropped, until it is told to end.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{COULD_NOT_WORK, DONE, NOT_ALL};
+use super::{COULD_NOT_WORK, DONE, NOT_ALL, owner::become_owner};
 use crate::{
-    config::{Config, units},
+    config::{Config, Status, units},
     delivery::{Engine, Mode, Summary, forget_old},
     filing,
+    ledger::Ledger,
     platform::dir::{self, Resolution},
     redox::Client,
-    status::systemd,
+    status::{Desk, ObservedLedger, Reloader, log, serve, systemd},
 };
 
 /// How long `--once` goes on when nobody says.
 const ONCE: &str = "10m";
+
+/// How long answers that are just being read are waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What `run` is told.
 #[derive(Debug, clap::Args)]
@@ -33,6 +44,9 @@ pub struct Args {
 /// Runs until SIGTERM, SIGINT or, with `--once`, until everything is final. Returns the exit code.
 pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     let config = Config::load(path)?;
+    become_owner(&config.ledger)?;
+    let level = log::start(config.log);
+    info!(config = %path.display(), inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
     config.check_folders().map_err(|clash| anyhow::anyhow!("{}: {clash}", path.display()))?;
     if let Ok(Resolution::Steps) = dir::resolution() {
         info!(
@@ -49,11 +63,9 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
         Err(failed) => return Err(failed.into()),
     }
     let client = Client::new(config.redox.clone())?;
-    if config.status.listen.is_some() {
-        tracing::warn!("status.listen is set, and this version has no web page yet: nothing listens there");
-    }
     let shutdown = CancellationToken::new();
-    end_on_signals(shutdown.clone())?;
+    let why = end_on_signals(shutdown.clone())?;
+    let hangup = signal(SignalKind::hangup())?;
     let (ledger, rebuilt_at) = match crate::audit::open_ledger(&config).await {
         Ok(opened) => opened,
         // A full disk, a share that is not mounted yet: systemd is to try again, which it does not after COULD_NOT_WORK.
@@ -67,9 +79,15 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
         true => Mode::Once { until: Instant::now() + args.for_.get() },
         false => Mode::Forever,
     };
-    info!(inboxes = config.inboxes.len(), environment = %config.redox.environment, "chartdrop {} starts", env!("CARGO_PKG_VERSION"));
+    info!("the ledger is open; deliveries begin");
     let (history, ledger_path) = (config.history, config.ledger.clone());
-    let engine = Arc::new(Engine::new(config, Arc::clone(&ledger), client, rebuilt_at));
+    let observed = Arc::new(ObservedLedger::new(ledger));
+    let ledger: Arc<dyn Ledger> = observed.clone();
+    let engine = Arc::new(Engine::new(config.clone(), Arc::clone(&ledger), client, rebuilt_at));
+    let reloader = Reloader { path: path.to_owned(), level };
+    let (settings, ended) = (config.status.clone(), CancellationToken::new());
+    let desk = Desk::live(config, observed, Arc::clone(&engine), reloader, ended.clone());
+    let answering = tokio::spawn(answer(desk, settings, hangup, ended.clone()));
     let forgetting = tokio::spawn(forget_old(Arc::clone(&ledger), ledger_path, history, shutdown.clone()));
     let watchdog = tokio::spawn(systemd::feed_watchdog(ledger, Arc::clone(&engine), shutdown.clone()));
     let result = Arc::clone(&engine).run(mode, shutdown.clone(), systemd::ready).await;
@@ -77,6 +95,9 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     shutdown.cancel();
     forgetting.await?;
     watchdog.await?;
+    ended.cancel();
+    // A reader who does not read must not keep the program from ending.
+    timeout(LAST_ANSWERS, answering).await.ok();
     match result {
         Ok(summary) if args.once => Ok(report(&summary, &engine)),
         Ok(summary) => {
@@ -84,6 +105,7 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
                 accepted = summary.accepted,
                 rejected = summary.rejected,
                 waiting = summary.waiting,
+                why = why.get().copied().unwrap_or("nothing was left to do"),
                 "chartdrop ends"
             );
             Ok(DONE)
@@ -96,25 +118,46 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     }
 }
 
-/// SIGTERM and SIGINT end the program; SIGIO does nothing.
-fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<()> {
+/// Answers commands and whoever asks over TCP, and reads the configuration again at SIGHUP.
+async fn answer(desk: Arc<Desk>, settings: Status, mut hangup: Signal, ended: CancellationToken) {
+    let reloads = async {
+        while hangup.recv().await.is_some() {
+            systemd::reloading();
+            desk.reload_at_signal().await;
+            systemd::ready();
+        }
+    };
+    let reloads = async {
+        tokio::select! {
+            () = reloads => {}
+            () = ended.cancelled() => {}
+        }
+    };
+    tokio::join!(reloads, Arc::clone(&desk).keep(), serve(Arc::clone(&desk), settings, ended.clone()));
+}
+
+/// SIGTERM and SIGINT end the program, and which of them did is told; SIGIO does nothing.
+fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<Arc<OnceLock<&'static str>>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Sent when somebody opens a file in the instant in which we ask the kernel for its writers; it would kill us.
     let mut lease = signal(SignalKind::io())?;
+    let why = Arc::<OnceLock<_>>::default();
+    let told = Arc::clone(&why);
     tokio::spawn(async move {
-        loop {
+        let signal = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break "SIGTERM",
+                _ = interrupt.recv() => break "SIGINT",
                 _ = lease.recv() => {}
             }
-        }
-        info!("told to end: no new deliveries are started");
+        };
+        told.get_or_init(|| signal);
+        info!(signal, "told to end: no new deliveries are started");
         shutdown.cancel();
         std::future::pending::<()>().await;
     });
-    Ok(())
+    Ok(why)
 }
 
 /// What an earlier run left behind is tidied up, and done and failed are made: they are ours to make, unless the inbox beside them is missing too: then a share is not mounted.
@@ -127,24 +170,24 @@ fn make_folders(config: &Config) -> Result<(), filing::FilingError> {
 }
 
 fn report(summary: &Summary, engine: &Engine) -> u8 {
-    println!("{} accepted, {} rejected, {} still in the inbox.", summary.accepted, summary.rejected, summary.waiting);
+    say!("{} accepted, {} rejected, {} still in the inbox.", summary.accepted, summary.rejected, summary.waiting);
     if summary.rejected > 0 {
-        println!("Beside each rejected document in the failed folder is a note that says why, and what to do.");
+        say!("Beside each rejected document in the failed folder is a note that says why, and what to do.");
     }
     for inbox in &summary.unreadable {
-        println!(
+        say!(
             "The inbox {inbox} cannot be read. Check that its folder is there and mounted, and that no other chartdrop runs."
         );
     }
     if summary.unread_folders > 0 {
-        println!(
+        say!(
             "Patient folders that cannot be read, or not all of them: {}. Nothing in them is counted, lost or sent. Let chartdrop's user read them.",
             summary.unread_folders
         );
     }
     match engine.trouble() {
         Some(trouble) if trouble.is_stopped() => {
-            println!("{}\nNothing is lost. {}", trouble.summary, trouble.remedy);
+            say!("{}\nNothing is lost. {}", trouble.summary, trouble.remedy);
             COULD_NOT_WORK
         }
         _ if !summary.unreadable.is_empty() => COULD_NOT_WORK,

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use jiff::{ToSpan, Zoned, civil::Date};
 
-use super::{DONE, NOT_ALL, ledger};
+use super::{DONE, NOT_ALL, output, source};
 use crate::{
     audit::verify::{Count, Report, verify},
+    config::Config,
     model::words::display_name,
 };
 
@@ -28,13 +29,14 @@ pub struct Args {
 
 /// Prints the report. Returns the exit code.
 pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
-    let (config, ledger) = ledger::open(config)?;
+    let config = Config::load(config)?;
+    let ledger = source::ledger(&config)?;
     let mut report = verify(&config, &ledger, args.rehash).await?;
     let first = Zoned::now().date().saturating_sub(i64::from(args.days).days());
     report.days.retain(|day, _| *day > first);
     let code = if report.findings.is_empty() { DONE } else { NOT_ALL };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::json(&report)?;
         return Ok(code);
     }
     table(&report);
@@ -47,7 +49,7 @@ fn table(report: &Report) {
     let width = folders().map(|folder| folder.chars().count()).max().unwrap_or(0).max("folder".len());
     let line = |day: &str, folder: &str, cells: [String; 5]| {
         let cells: String = cells.iter().map(|cell| format!("{cell:>11}")).collect();
-        println!("{day:10}  {folder:width$}{cells}");
+        say!("{day:10}  {folder:width$}{cells}");
     };
     let numbers = |count: &Count| {
         [count.put_in, count.accepted, count.duplicates, count.waiting, count.failed].map(|n| n.to_string())
@@ -75,24 +77,21 @@ fn day_words(day: Date) -> String {
 }
 
 fn words(report: &Report, rehashed: bool) {
-    println!();
+    say!("");
     if report.moved_on > 0 {
-        println!(
-            "{} finished documents have been moved out of done or failed since, with their notes.",
-            report.moved_on
-        );
+        say!("{} finished documents have been moved out of done or failed since, with their notes.", report.moved_on);
     }
     if report.taken_out > 0 {
-        println!("{} documents were taken out of the inbox before they were sent.", report.taken_out);
+        say!("{} documents were taken out of the inbox before they were sent.", report.taken_out);
     }
     if rehashed {
-        println!("{} documents in done were compared with their receipts, byte by byte.", report.rehashed);
+        say!("{} documents in done were compared with their receipts, byte by byte.", report.rehashed);
     }
     match report.findings.len() {
-        0 => println!("Everything adds up."),
-        n => println!("This does not add up ({n}):"),
+        0 => say!("Everything adds up."),
+        n => say!("This does not add up ({n}):"),
     }
     for finding in &report.findings {
-        println!("\n{}\n    {}", display_name(&finding.file), finding.summary);
+        say!("\n{}\n    {}", display_name(&finding.file), finding.summary);
     }
 }

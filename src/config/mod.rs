@@ -2,6 +2,7 @@
 
 mod folders;
 mod raw;
+pub mod status;
 pub mod strict;
 #[cfg(test)]
 mod tests;
@@ -9,13 +10,14 @@ pub mod units;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use regex::Regex;
 use serde::Deserialize;
+
+pub use status::{Log, LogFormat, LogLevel, Status};
 
 use crate::{
     model::{
@@ -49,6 +51,8 @@ pub struct Config {
     pub history: Duration,
     /// Where the daemon answers questions.
     pub status: Status,
+    /// What is logged, and how.
+    pub log: Log,
 }
 
 /// A watched root and where its files go.
@@ -206,15 +210,6 @@ pub enum OnUnknown {
     Resend,
     /// Leave it to a person.
     Hold,
-}
-
-/// Where the daemon answers questions.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// The control socket of the commands.
-    pub socket: PathBuf,
-    /// The web page's address.
-    pub listen: Option<SocketAddr>,
 }
 
 /// Why a configuration cannot be used. Nothing is sent with it.

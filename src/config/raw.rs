@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,8 @@ use regex::Regex;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    Config, FolderName, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, Status, TextRule, Watch,
+    Config, FolderName, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, TextRule, Watch,
+    status::{Log, RawStatus},
     strict::{nearest, place, refuse, shown},
     units::{ByteSize, Duration},
 };
@@ -42,6 +42,8 @@ pub(super) struct Raw {
     ledger: RawLedger,
     #[serde(default)]
     status: RawStatus,
+    #[serde(default)]
+    log: Log,
 }
 
 /// A coding, and the folders whose documents are of that type.
@@ -152,14 +154,6 @@ struct RawLedger {
     history: Duration,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawStatus {
-    socket: PathBuf,
-    #[serde(deserialize_with = "listen")]
-    listen: Option<SocketAddr>,
-}
-
 /// One table for each inbox. `[inbox]` in place of `[[inbox]]` is a slip that everybody makes once.
 fn inboxes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RawInbox>, D::Error> {
     struct Visitor;
@@ -198,11 +192,6 @@ fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
         ));
     }
     Ok(history)
-}
-
-fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(|_| refuse("an address and a port, such as \"127.0.0.1:8780\""))
 }
 
 /// Permission bits of files, written as `chmod` takes them.
@@ -323,19 +312,13 @@ impl Default for RawLedger {
     }
 }
 
-impl Default for RawStatus {
-    fn default() -> Self {
-        Self { socket: "/run/chartdrop/control.sock".into(), listen: None }
-    }
-}
-
 /// A setting that makes no sense, and the key that it is about.
 #[derive(Debug)]
 pub(super) struct Fault {
     /// From the root; a number counts the tables of a list from 0.
     key: Vec<String>,
     /// What is wrong and what to do, for a person.
-    what: String,
+    pub(super) what: String,
 }
 
 impl Fault {
@@ -348,7 +331,7 @@ impl Fault {
     }
 }
 
-fn fault<K: ToString, const N: usize>(key: [K; N], what: impl Into<String>) -> Fault {
+pub(super) fn fault<K: ToString, const N: usize>(key: [K; N], what: impl Into<String>) -> Fault {
     Fault { key: key.iter().map(K::to_string).collect(), what: what.into() }
 }
 
@@ -381,6 +364,7 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, Fault> {
         .collect::<Result<Vec<_>, _>>()?;
     let ledger = folder.join(raw.ledger.path);
     apart(&inboxes, &ledger)?;
+    let status = raw.status.check(folder, &ledger)?;
     Ok(Config {
         inboxes,
         document_types,
@@ -390,7 +374,8 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, Fault> {
         delivery: delivery(&raw.delivery)?,
         ledger,
         history: raw.ledger.history.get(),
-        status: Status { socket: folder.join(raw.status.socket), listen: raw.status.listen },
+        status,
+        log: raw.log,
     })
 }
 

@@ -60,7 +60,7 @@ fn keys_of_the_example() -> BTreeSet<(String, String)> {
 fn the_example_leaves_no_key_out() {
     // An unknown key makes the parser list those that it knows.
     let mut known = BTreeSet::new();
-    for table in ["inbox", "inbox.patient", "inbox.document", "redox", "delivery", "ledger", "status"] {
+    for table in ["inbox", "inbox.patient", "inbox.document", "redox", "delivery", "ledger", "status", "log"] {
         let head = if table == "inbox" { "[[inbox]]".to_owned() } else { format!("[{table}]") };
         let text = EXAMPLE.replacen(&format!("\n{head}"), &format!("\n{head}\nqqqqqqqq = 1\n"), 1);
         let said = error(&text);
@@ -85,10 +85,17 @@ fn commented_out_keys_are_right_as_well() {
         .replace("# ca_file = ", "ca_file = ")
         .replace("# docx = ", "docx = ")
         .replace("# heic = ", "heic = ")
+        .replace("# socket = ", "socket = ")
+        .replace("# socket_group = ", "socket_group = ")
+        .replace("# tls_certificate = ", "tls_certificate = ")
+        .replace("# tls_key = ", "tls_key = ")
+        .replace("# users = ", "users = ")
+        .replace("# contact = ", "contact = ")
         .replace("# listen = ", "listen = ");
     let config = load(&text).unwrap();
     assert_eq!(config.inboxes[0].roster.as_deref(), Some(Path::new("/etc/chartdrop/patients.csv")));
     assert_eq!(config.file_types["heic"], "image/heic");
+    assert!(config.status.tls.is_some() && config.status.users.is_some() && config.status.contact.is_some());
     assert!(config.redox.source_id.is_some() && config.redox.ca_file.is_some() && config.status.listen.is_some());
 }
 

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use crate::model::{
     document::DeliveryId,
     problem::{Problem, catalogue as known},
@@ -28,7 +30,8 @@ pub struct Channel {
 #[derive(Debug, Default)]
 struct State {
     closed: Option<Closed>,
-    paused: bool,
+    /// Who keeps it from sending, and why.
+    paused: Option<String>,
     /// The last refusal that may concern one document only, and whether another delivery got through since.
     suspect: Option<Suspect>,
 }
@@ -36,6 +39,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Closed {
     trouble: Trouble,
+    since: Timestamp,
     until: Instant,
     times: u32,
     probing: bool,
@@ -62,6 +66,18 @@ pub enum ChannelState {
     Paused,
 }
 
+impl ChannelState {
+    /// The word that the API uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::BackingOff => "backing-off",
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// Why a channel is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -82,6 +98,11 @@ impl Trouble {
     fn of(problem: Problem, state: ChannelState) -> Self {
         let Problem { code, summary, remedy } = problem;
         Self { code: code.into(), state, is_confirmed: true, summary, remedy }
+    }
+
+    /// Whether somebody should look: not at a pause that a person made, nor at Redox's own limit.
+    pub fn is_alarm(&self) -> bool {
+        self.state != ChannelState::Paused && self.code != known::TOO_MANY_REQUESTS.code
     }
 
     /// Whether a person must fix something first, for all that is known.
@@ -138,7 +159,7 @@ impl Channel {
     /// Leave to send, or when to ask again.
     pub fn admit(&self, now: Instant, delivery: DeliveryId) -> Admission {
         let admitted = self.with(|state| {
-            if state.paused {
+            if state.paused.is_some() {
                 return Err(now + UNREACHABLE.1);
             }
             let may_only_concern = state.suspect.as_ref().map(|suspect| suspect.delivery);
@@ -166,7 +187,7 @@ impl Channel {
 
     /// Whether a delivery that was admitted may still send: 429 and a person's pause count for everybody at once.
     pub fn still_admits(&self, pass: &Pass) -> bool {
-        self.with(|state| !state.paused && (pass.is_probe || state.closed.is_none()))
+        self.with(|state| state.paused.is_none() && (pass.is_probe || state.closed.is_none()))
     }
 
     /// An answer about one delivery showed that the channel works. True if it was closed before.
@@ -219,13 +240,13 @@ impl Channel {
         })
     }
 
-    /// A person pauses the channel, or lets it go on: then it is probed at once.
-    pub fn pause(&self, paused: bool) {
+    /// A person keeps everything back, in words; or not any more, and then it is probed at once.
+    pub fn pause(&self, why: Option<String>) {
         self.with(|state| {
-            state.paused = paused;
-            if !paused {
+            if why.is_none() {
                 state.probe_at(Instant::now());
             }
+            state.paused = why;
         });
     }
 
@@ -236,15 +257,30 @@ impl Channel {
 
     /// Why it is closed, if it is.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.with(|state| match state.paused {
-            true => Some(Trouble::of(known::PAUSED.problem(), ChannelState::Paused)),
-            false => state.closed.as_ref().map(|closed| closed.trouble.clone()),
+        self.with(|state| match &state.paused {
+            Some(why) => {
+                let summary = format!(
+                    "Nothing is sent to this destination: {why}. Documents wait in the inbox, and nothing is lost."
+                );
+                Some(Trouble::of(known::CHANNEL_PAUSED.because(summary), ChannelState::Paused))
+            }
+            None => state.closed.as_ref().map(|closed| closed.trouble.clone()),
         })
+    }
+
+    /// How it is.
+    pub fn state(&self) -> ChannelState {
+        self.trouble().map_or(ChannelState::Open, |trouble| trouble.state)
+    }
+
+    /// Since when it has been closed; `None` while it is open or only paused.
+    pub fn closed_since(&self) -> Option<Timestamp> {
+        self.with(|state| state.closed.as_ref().map(|closed| closed.since))
     }
 
     /// When it is probed next; `None` while it is open or paused.
     pub fn next_probe(&self) -> Option<Instant> {
-        self.with(|state| state.closed.as_ref().filter(|_| !state.paused).map(|closed| closed.until))
+        self.with(|state| state.closed.as_ref().filter(|_| state.paused.is_none()).map(|closed| closed.until))
     }
 }
 
@@ -261,7 +297,8 @@ impl State {
         });
         let (times, probing, last_probe) =
             self.closed.as_ref().map_or((0, false, None), |closed| (closed.times, closed.probing, closed.last_probe));
-        self.closed = Some(Closed { trouble, until, times: times.saturating_add(1), probing, last_probe });
+        let since = self.closed.as_ref().map_or_else(Timestamp::now, |closed| closed.since);
+        self.closed = Some(Closed { trouble, since, until, times: times.saturating_add(1), probing, last_probe });
         (until, news)
     }
 
@@ -364,10 +401,10 @@ mod tests {
         channel.back_off(now, Duration::from_secs(300), "slow".into());
         assert!(!channel.still_admits(&admitted));
         channel.works(id(2));
-        channel.pause(true);
+        channel.pause(Some("paused by anna".into()));
         assert_eq!(channel.trouble().unwrap().state, ChannelState::Paused);
         assert!(pass(&channel, now + Duration::from_secs(3600), id(1)).is_none());
-        channel.pause(false);
+        channel.pause(None);
         assert!(pass(&channel, now, id(1)).is_some());
     }
 

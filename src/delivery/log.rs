@@ -7,7 +7,8 @@ use crate::ledger::{Delivery, Stage};
 /// Says the last line of a delivery's story. Every line has the delivery's id, and the reason where there is one.
 pub(super) fn announce(row: &Delivery) {
     let id = row.id();
-    let Some(last) = row.history.last() else { return };
+    // A step that only moved its filing on has no line of its own.
+    let Some(last) = row.history.last().filter(|last| last.at == row.updated) else { return };
     let (event, why) = (last.event.as_str(), last.detail.as_str());
     match &row.stage {
         Stage::Queued(queued) if event == "later" => {

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod alarm;
+pub mod board;
 mod channel;
 mod duplicate;
 mod filing_recovery;
@@ -22,13 +23,14 @@ mod unsettled;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
+use board::Board;
 use channel::Channel;
 pub use channel::{ChannelState, Trouble};
 pub use forgetting::forget_old;
@@ -43,7 +45,8 @@ use crate::{
     inbox::PatientChecks,
     ledger::{Ledger, LedgerError},
     model::{
-        document::{Destination, Identifier, Sha256},
+        document::{Coding, Destination, Identifier, Sha256},
+        path::{InboxPath, RelPath},
         patient::same_patient,
     },
     platform::heartbeat::Heartbeat,
@@ -104,8 +107,58 @@ pub struct Engine {
     unsettled: Unsettled,
     /// A sign of life of what looks into each inbox.
     pulses: BTreeMap<String, Heartbeat>,
+    /// When each inbox was taken over from another ledger, if it ever was: what was in it then may have been sent.
+    taken_over: Mutex<HashMap<String, Timestamp>>,
+    /// What a new configuration may change meanwhile.
+    tuned: RwLock<Tuned>,
+    /// What others may see of all this.
+    board: Board,
+    /// Documents that are to be looked at again at once, and who waits for them: one a inbox.
+    nudges: BTreeMap<String, Nudge>,
     /// Set when the ledger was built again: what was in the inboxes then may have been sent just before it was lost.
     rebuilt_at: Option<Timestamp>,
+}
+
+/// What a new configuration may change while deliveries go on.
+#[derive(Clone)]
+struct Tuned {
+    document_types: Arc<BTreeMap<String, Coding>>,
+    alarm_after: Duration,
+}
+
+impl Tuned {
+    fn of(config: &Config) -> Self {
+        Self { document_types: Arc::new(config.document_types.clone()), alarm_after: config.delivery.alarm_after }
+    }
+}
+
+/// What is shown of a destination.
+#[derive(Clone, Debug)]
+pub struct ChannelReport {
+    /// Environment and slug.
+    pub destination: Destination,
+    /// How it is.
+    pub state: ChannelState,
+    /// Why it is not open.
+    pub trouble: Option<Trouble>,
+    /// Since when it has been closed.
+    pub closed_since: Option<Timestamp>,
+    /// When it is probed next.
+    pub next_probe: Option<Instant>,
+}
+
+/// Documents that are to be looked at again at once.
+#[derive(Debug, Default)]
+struct Nudge {
+    paths: Mutex<Nudged>,
+    wake: tokio::sync::Notify,
+}
+
+/// Which documents.
+#[derive(Debug, Default)]
+struct Nudged {
+    some: Vec<RelPath>,
+    all: bool,
 }
 
 /// A document that one worker has for itself.
@@ -144,8 +197,12 @@ impl Engine {
             upload_max_age: config.delivery.upload_max_age,
             endpoint: config.redox.endpoint(),
         };
+        let nudges = config.inboxes.iter().map(|inbox| (inbox.name.clone(), Nudge::default())).collect();
         Self {
             policy,
+            tuned: RwLock::new(Tuned::of(&config)),
+            board: Board::new(&config),
+            nudges,
             vetting: Arc::new(PatientChecks::new(&config.inboxes)),
             config,
             ledger,
@@ -156,6 +213,7 @@ impl Engine {
             filing_pending: AtomicBool::new(false),
             unsettled: Unsettled::default(),
             pulses,
+            taken_over: Mutex::default(),
             rebuilt_at,
         }
     }
@@ -165,25 +223,60 @@ impl Engine {
         self.channels.values().find_map(Channel::trouble)
     }
 
-    /// Every channel: its destination, why it is closed, and when it is probed next.
-    pub fn channels(&self) -> impl Iterator<Item = (&Destination, Option<Trouble>, Option<Instant>)> {
-        self.channels.iter().map(|(destination, channel)| (destination, channel.trouble(), channel.next_probe()))
-    }
-
-    /// Pauses a channel, or lets it go on. False when there is no such destination.
-    pub fn pause(&self, destination: &Destination, paused: bool) -> bool {
-        self.channels.get(destination).map(|channel| channel.pause(paused)).is_some()
-    }
-
-    /// Something was fixed: every closed channel is probed at once.
-    pub fn probe_now(&self) {
+    /// What may change without a restart is taken from a new configuration, and whatever was wrong is tried at once.
+    pub fn tune(&self, config: &Config) {
+        *self.tuned.write().unwrap_or_else(PoisonError::into_inner) = Tuned::of(config);
         self.channels.values().for_each(Channel::probe_now);
+        // What waits for a type that is known now is looked at again.
+        self.nudge_all();
+    }
+
+    fn tuned(&self) -> Tuned {
+        self.tuned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is shown of the inboxes.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// How many tokens were got from Redox so far.
+    pub fn token_renewals(&self) -> u64 {
+        self.client.token_renewals()
+    }
+
+    /// What is shown of the destinations.
+    pub fn channels(&self) -> Vec<ChannelReport> {
+        let report = |(destination, channel): (&Destination, &Channel)| ChannelReport {
+            destination: destination.clone(),
+            state: channel.state(),
+            trouble: channel.trouble(),
+            closed_since: channel.closed_since(),
+            next_probe: channel.next_probe(),
+        };
+        self.channels.iter().map(report).collect()
     }
 
     /// The first inbox that has not been looked into for `limit` longer than it was to be.
     pub fn hangs(&self, limit: Duration) -> Option<&str> {
         let now = Instant::now();
         self.pulses.iter().find(|(_, pulse)| pulse.overdue(now) > limit).map(|(inbox, _)| inbox.as_str())
+    }
+
+    /// A document is looked at again at once, whatever it was to wait for.
+    fn nudge(&self, place: &InboxPath) {
+        if let Some(nudge) = self.nudges.get(&place.inbox) {
+            nudge.paths.lock().unwrap_or_else(PoisonError::into_inner).some.push(place.path.clone());
+            nudge.wake.notify_one();
+        }
+    }
+
+    /// Every document is.
+    fn nudge_all(&self) {
+        for nudge in self.nudges.values() {
+            nudge.paths.lock().unwrap_or_else(PoisonError::into_inner).all = true;
+            nudge.wake.notify_one();
+        }
     }
 
     fn channel(&self, item: &Item<'_>) -> &Channel {

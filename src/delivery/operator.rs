@@ -1,20 +1,23 @@
 //! A person's decision about one delivery, carried out: on the ledger of a stopped daemon, or inside a running one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tracing::info;
 
 use super::{
     Engine,
     filing_recovery::{LONG_GONE, has_patient_folder},
-    lifecycle::{Decided, Decision, Facts, age, decide},
+    lifecycle::{self, Decided, Decision, Facts, age},
 };
 use crate::{
     config::{Config, Inbox},
     filing::{self, Beside, Found},
     ledger::{Delivery, Filing, Ledger, LedgerError},
-    model::{document::DeliveryId, path::RelPath},
+    model::{
+        document::{DeliveryId, Destination},
+        path::RelPath,
+    },
     platform::effect,
 };
 
@@ -35,75 +38,94 @@ pub enum OperatorError {
     /// It makes no sense for this delivery.
     #[error("{0}")]
     Refused(&'static str),
-    /// There is no such delivery.
-    #[error("there is no delivery {0}")]
-    Missing(DeliveryId),
+    /// A worker has it.
+    #[error("It is just being worked on. Ask again in a moment.")]
+    Busy,
+    /// It was forgotten meanwhile.
+    #[error("This delivery is not in the ledger any more.")]
+    Gone,
 }
 
+/// The row as it is now, and what to tell the person.
+type Told = Result<(Delivery, &'static str), OperatorError>;
+
 impl Engine {
-    /// Carries out a decision while deliveries go on. Waits a moment for a delivery that is just being worked on.
+    /// Carries out a decision while deliveries go on, and has the document looked at again at once. Waits a moment for a
+    /// delivery that is just being worked on.
     ///
     /// # Errors
     /// See [`OperatorError`]; nothing was changed then.
-    pub async fn decide(&self, id: DeliveryId, decision: &Decision, by: &str) -> Result<&'static str, OperatorError> {
+    pub async fn decide(&self, id: DeliveryId, decision: Decision, by: &str) -> Told {
         let until = Instant::now() + PATIENCE;
         loop {
-            let row = self.ledger.look_up(id).await?.ok_or(OperatorError::Missing(id))?;
+            let row = self.ledger.look_up(id).await?.ok_or(OperatorError::Gone)?;
             if let Some(_claim) = self.claim(&row.key.destination, row.key.sha256, &row.identifiers()) {
-                // It may have gone on until it could be claimed.
-                let row = self.ledger.look_up(id).await?.ok_or(OperatorError::Missing(id))?;
-                let told = carry_out(&self.config, self.ledger.as_ref(), row, decision, by).await?;
-                if let Some(row) = self.ledger.look_up(id).await? {
-                    self.track(&row);
-                    super::log::announce(&row);
-                }
-                return Ok(told);
+                let (row, told) = decide(&self.config, self.ledger.as_ref(), id, decision, by).await?;
+                self.track(&row);
+                super::log::announce(&row);
+                self.nudge(&row.place);
+                return Ok((row, told));
             }
             if Instant::now() >= until {
-                return Err(OperatorError::Refused("It is just being worked on. Ask again in a moment."));
+                return Err(OperatorError::Busy);
             }
             tokio::time::sleep(AGAIN).await;
         }
     }
-}
 
-/// Carries out a decision. The caller has the delivery for itself: a stopped daemon, or a claim. Returns what to tell
-/// the person.
-///
-/// # Errors
-/// See [`OperatorError`]; nothing was changed then.
-pub async fn carry_out(
-    config: &Config,
-    ledger: &dyn Ledger,
-    row: Delivery,
-    decision: &Decision,
-    by: &str,
-) -> Result<&'static str, OperatorError> {
-    let facts = Facts { now: Timestamp::now(), jitter: 0.0 };
-    let is_present = row.filing().is_some() || is_in_its_inbox(config, &row)?;
-    match decide(row.clone(), decision, by, is_present, facts) {
-        Decided::Row(transition, told) => {
-            write(ledger, transition.row).await?;
-            Ok(told)
-        }
-        Decided::CopyBack(transition, told) => {
-            // The row first: what comes into the inbox is then sent, and not filed as a duplicate. Killed in between, the
-            // delivery waits for a document that a person can drop again.
-            write(ledger, transition.row).await?;
-            copy_back(config, &row)?;
-            Ok(told)
-        }
-        Decided::PutBack => {
-            put_back(config, &row)?;
-            Ok("It is in the inbox again, and will be tried as soon as chartdrop runs.")
-        }
-        Decided::Refused(why) => Err(OperatorError::Refused(why)),
+    /// Sends nothing to a destination until it is resumed. `None`: there is no such destination.
+    pub fn pause_channel(&self, destination: &Destination, by: &str, reason: Option<&str>) -> Option<String> {
+        let why = match reason {
+            Some(reason) => format!("paused by {by}: {reason}"),
+            None => format!("paused by {by}"),
+        };
+        self.channels.get(destination)?.pause(Some(why));
+        info!(destination = %destination.0, by, "paused");
+        Some(format!(
+            "Nothing is sent to {} until it is resumed. What is being sent just now is still finished.",
+            destination.0
+        ))
+    }
+
+    /// Lets a destination go on, and tries at once whatever was wrong with it.
+    pub fn resume_channel(&self, destination: &Destination, by: &str) -> Option<String> {
+        self.channels.get(destination)?.pause(None);
+        self.nudge_all();
+        info!(destination = %destination.0, by, "resumed");
+        Some(format!("{} goes on.", destination.0))
     }
 }
 
-async fn write(ledger: &dyn Ledger, mut row: Delivery) -> Result<(), LedgerError> {
+/// Carries out a decision. The caller has the delivery for itself: a stopped daemon, or a claim.
+///
+/// # Errors
+/// See [`OperatorError`]; nothing was changed then.
+pub async fn decide(config: &Config, ledger: &dyn Ledger, id: DeliveryId, decision: Decision, by: &str) -> Told {
+    let row = ledger.look_up(id).await?.ok_or(OperatorError::Gone)?;
+    let facts = Facts { now: Timestamp::now(), jitter: 0.0 };
+    let is_present = row.filing().is_some() || is_in_its_inbox(config, &row)?;
+    let (row, told) = match lifecycle::decide(row.clone(), &decision, by, is_present, facts) {
+        Decided::Row(transition, told) => (write(ledger, transition.row).await?, told),
+        Decided::CopyBack(transition, told) => {
+            // The row first: what comes into the inbox is then sent, and not filed as a duplicate. Killed in between, the
+            // delivery waits for a document that a person can drop again.
+            let written = write(ledger, transition.row).await?;
+            copy_back(config, &row)?;
+            (written, told)
+        }
+        Decided::PutBack => {
+            put_back(config, &row)?;
+            (row, "It is in the inbox again, and is tried from the start.")
+        }
+        Decided::Refused(why) => return Err(OperatorError::Refused(why)),
+    };
+    info!(delivery = %id, by, decision = decision.name(), "a person decided");
+    Ok((row, told))
+}
+
+async fn write(ledger: &dyn Ledger, mut row: Delivery) -> Result<Delivery, LedgerError> {
     row.truncate_to_limit();
-    ledger.advance(row).await.map(drop)
+    ledger.advance(row).await
 }
 
 fn is_in_its_inbox(config: &Config, row: &Delivery) -> Result<bool, OperatorError> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -16,15 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    DeliveryError, Engine,
+    DeliveryError, Engine, Nudge,
     alarm::{Alarm, Word},
+    board::{InboxState, MOST_WAITING, WaitingDocument, WaitingState, Words},
     channel::Channel,
     worker::{Outcome, Waiting},
 };
 use crate::{
     config::Inbox,
     filing,
-    inbox::{self, Candidate, Listing, Lock, Settler, Timing, Watcher, scan},
+    inbox::{self, Candidate, Listing, Lock, Observation, Settler, Timing, Watcher, scan},
     model::{path::RelPath, problem::catalogue as known},
     platform::heartbeat::Heartbeat,
 };
@@ -37,6 +38,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(8);
 /// A look into a large or slow inbox may take longer than systemd waits for a service to start.
 const START: Duration = Duration::from_secs(30);
+/// How often the loop says that it is alive while its workers are busy.
+const ALIVE: Duration = Duration::from_secs(10);
 /// How soon an inbox that could not be read is tried again.
 const INBOX_AGAIN: Duration = Duration::from_secs(2);
 
@@ -137,6 +140,17 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Says once that an inbox was taken over from another ledger, and remembers when that was.
+    fn note_takeover(&self, inbox: &str, taken_over: Option<Timestamp>) {
+        let Some(at) = taken_over else { return };
+        let known = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner).insert(inbox.to_owned(), at);
+        if known != Some(at) {
+            warn!(inbox, since = %at, "this inbox was worked on by a chartdrop with another ledger; what was in it when this one took it over may have been sent already, and its receipts say so");
+        }
+    }
+}
+
 impl Summary {
     fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
@@ -162,7 +176,7 @@ struct InboxLoop {
     settler: Settler,
     queue: VecDeque<Candidate>,
     workers: JoinSet<(RelPath, Result<Outcome, DeliveryError>)>,
-    /// Documents that wait for a person, which is nothing to wait for in [`Mode::Once`], or for what is said of them.
+    /// Why the others wait that were looked at.
     waits: HashMap<RelPath, Waiting>,
     /// What is no document and waits for a person.
     strays: Vec<inbox::Waiting>,
@@ -176,23 +190,26 @@ struct InboxLoop {
 impl InboxLoop {
     async fn tend(mut self, first_scan: Arc<Semaphore>) -> Result<Summary, DeliveryError> {
         let mut watcher = Watcher::new(&self.inbox);
-        let mut lock = Lock::default();
+        let mut lock = Lock::new(self.engine.ledger.id());
         let mut mounts = Vec::new();
         let mut readable = true;
         let mut scans = 0_u64;
         while !self.stop.is_cancelled() && !self.is_over() {
             let began = Instant::now();
             let wake = watcher.wake();
-            let (inbox, vetting) = (self.inbox.clone(), Arc::clone(&self.engine.vetting));
+            let (inbox, engine) = (self.inbox.clone(), Arc::clone(&self.engine));
             let known = mounts.clone();
             let pulse = self.pulse.clone();
             pulse.expect_next_by(began);
             // The watch is set before the scan looks: what comes in between is seen by one or the other.
             let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
-                vetting.look(&inbox);
-                let listing =
-                    lock.hold(&inbox.path).and_then(|()| scan(&inbox.path, || pulse.expect_next_by(Instant::now())));
+                engine.vetting.look(&inbox);
+                let held = lock.hold(&inbox.path);
+                let listing = held.and_then(|taken_over| {
+                    engine.note_takeover(&inbox.name, taken_over);
+                    scan(&inbox.path, || pulse.expect_next_by(Instant::now()))
+                });
                 (watcher, lock, pause, listing)
             })
             .await
@@ -204,9 +221,10 @@ impl InboxLoop {
                 Ok(listing) => {
                     mounts = listing.mounts.clone();
                     self.waits.retain(|path, _| listing.entries.contains_key(path));
-                    let found = self.settler.observe(listing, now, BATCH);
-                    self.strays = found.waiting;
-                    self.sound(found.documents + self.strays.len(), found.oldest);
+                    let mut found = self.settler.observe(listing, now, BATCH);
+                    self.sound(found.documents + found.strays.len(), found.oldest);
+                    self.show(listing, &found, now - began, watcher.overflows());
+                    self.strays = std::mem::take(&mut found.strays);
                     self.queue.extend(found.ready);
                     if matches!(self.mode, Mode::Once { .. }) && self.is_empty(found.documents) {
                         break;
@@ -237,15 +255,20 @@ impl InboxLoop {
             Mode::Forever => None,
             Mode::Once { until } => Some(until),
         };
+        let engine = Arc::clone(&self.engine);
+        let nudge = engine.nudges.get(&self.inbox.name);
+        let nudged = || async {
+            match nudge {
+                Some(nudge) => nudge.wake.notified().await,
+                None => std::future::pending().await,
+            }
+        };
         loop {
             let idle = self.queue.is_empty();
             let due = until.map_or(next, |until| next.min(until)).max(quiet);
-            // While there is a queue, the next sign of life comes with the next worker that ends.
-            self.pulse.expect_next_by(if idle {
-                due
-            } else {
-                due.max(Instant::now() + self.engine.config.redox.request_timeout)
-            });
+            // Workers may take as long as their uploads take: this loop is alive all the same, and says so.
+            let alive = Instant::now() + ALIVE;
+            self.pulse.expect_next_by(if idle { due } else { alive });
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
@@ -262,8 +285,15 @@ impl InboxLoop {
                         self.start(permit, candidate);
                     }
                 }
+                () = nudged() => {
+                    if let Some(nudge) = nudge {
+                        self.hurry(nudge);
+                    }
+                    next = Instant::now();
+                }
                 () = wake.notified(), if idle => next = next.min(quiet),
                 () = sleep_until(due.into()), if idle => return Ok(()),
+                () = sleep_until(alive.into()), if !idle => {}
             }
         }
     }
@@ -286,9 +316,7 @@ impl InboxLoop {
             Outcome::Rejected => self.summary.rejected += 1,
             Outcome::Waiting { until, why } => {
                 self.settler.put_back(&path, until);
-                if matches!(why, Waiting::Held | Waiting::Inbox(_)) {
-                    self.waits.insert(path, why);
-                }
+                self.waits.insert(path, why);
                 return until;
             }
         }
@@ -301,6 +329,16 @@ impl InboxLoop {
     fn is_empty(&self, documents: usize) -> bool {
         let held = || self.waits.values().filter(|why| **why == Waiting::Held).count();
         self.queue.is_empty() && self.workers.is_empty() && documents <= held()
+    }
+
+    /// A person decided something: the documents that it concerns are looked at again.
+    fn hurry(&mut self, nudge: &Nudge) {
+        let nudged = std::mem::take(&mut *nudge.paths.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = Instant::now();
+        if nudged.all {
+            self.settler.hurry(None, now);
+        }
+        nudged.some.iter().for_each(|path| self.settler.hurry(Some(path), now));
     }
 
     /// In [`Mode::Once`]: the time is up, or a person must fix the channel first.
@@ -343,15 +381,67 @@ impl InboxLoop {
         Ok(self.summary)
     }
 
+    /// Puts what this look found on the board.
+    fn show(&self, listing: &Listing, found: &Observation, scan_took: Duration, overflows: u64) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let moment = |due: Instant| super::lifecycle::after(clock, due.saturating_duration_since(now));
+        let ready = found.ready.iter().chain(&self.queue).map(|candidate| (&candidate.path, Some(now)));
+        let others = found.waiting.iter().map(|(path, due)| (path, *due));
+        let unread = || known::FOLDER_UNREADABLE.problem().into();
+        let waiting = |(path, due): (&RelPath, Option<Instant>)| {
+            let stamp = listing.entries.get(path)?.stamp;
+            let (state, problem) = match (self.waits.get(path), due) {
+                // These have a row, which says why.
+                (Some(Waiting::Retry | Waiting::Channel | Waiting::Held | Waiting::Filing), _) => return None,
+                (_, None) => (WaitingState::Incomplete, Some(unread())),
+                (Some(Waiting::Inbox(why)), _) => (WaitingState::Incomplete, Some(why.clone().into())),
+                (Some(Waiting::Shutdown) | None, Some(_)) => (WaitingState::Settling, None),
+            };
+            let until = due.filter(|due| *due > now).map(moment);
+            let since = Timestamp::from_nanosecond(stamp.ctime).unwrap_or(clock);
+            let hold_from = until
+                .filter(|_| self.inbox.hold > Duration::ZERO)
+                .and_then(|until| until.checked_sub(self.inbox.hold).ok());
+            Some(WaitingDocument { path: path.clone(), size: stamp.size, since, state, problem, hold_from, until })
+        };
+        let stray = |stray: &inbox::Waiting| {
+            let stamp = listing.entries.get(&stray.path).map(|entry| entry.stamp);
+            let since = stamp.and_then(|stamp| Timestamp::from_nanosecond(stamp.ctime).ok()).unwrap_or(clock);
+            WaitingDocument {
+                path: stray.path.clone(),
+                size: stamp.map_or(0, |stamp| stamp.size),
+                since,
+                state: WaitingState::Incomplete,
+                problem: Some(stray.problem.clone().into()),
+                hold_from: None,
+                until: stray.until.filter(|until| *until > now).map(moment),
+            }
+        };
+        let waiting = ready.chain(others).filter_map(waiting).chain(found.strays.iter().map(stray));
+        self.engine.board.looked(
+            &self.inbox.name,
+            InboxState {
+                problem: None,
+                documents: found.documents + found.strays.len(),
+                oldest: found.oldest.and_then(|since| Timestamp::from_nanosecond(since).ok()),
+                waiting: waiting.take(MOST_WAITING).collect(),
+                overflows,
+            },
+            scan_took,
+        );
+    }
+
     /// One alarm an incident when documents have waited too long, whatever the reason.
     fn sound(&mut self, waiting: usize, oldest: Option<i128>) {
         let now = Timestamp::now().as_nanosecond();
         let oldest = oldest.map_or(0, |since| (now - since).max(0) / 1_000_000_000);
         let oldest = Duration::from_secs(u64::try_from(oldest).unwrap_or(u64::MAX));
         let (inbox, minutes) = (&self.inbox.name, oldest.as_secs() / 60);
-        match self.alarm.observe(waiting, oldest, self.engine.config.delivery.alarm_after) {
+        match self.alarm.observe(waiting, oldest, self.engine.tuned().alarm_after) {
             Some(Word::Begins) => {
-                error!(%inbox, code = known::WAITED_TOO_LONG.code, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
+                let summary = format!("Documents have waited for {minutes} minutes or longer. Nothing is lost.");
+                self.engine.board.raise(Some(inbox), known::WAITING_TOO_LONG.because(summary).into());
+                error!(%inbox, code = known::WAITING_TOO_LONG.code, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
                 // Of what is not identified yet the ledger knows nothing.
                 let mut reasons = BTreeMap::<_, usize>::new();
                 for why in self.waits.values() {
@@ -367,7 +457,10 @@ impl InboxLoop {
                 }
             }
             Some(Word::Grows) => warn!(%inbox, waiting, minutes, "twice as many documents wait as at the last alarm"),
-            Some(Word::Ends) => info!(%inbox, waiting, "no document has waited too long any more"),
+            Some(Word::Ends) => {
+                self.engine.board.clear(Some(inbox), known::WAITING_TOO_LONG.code);
+                info!(%inbox, waiting, "no document has waited too long any more");
+            }
             None => {}
         }
     }
@@ -377,11 +470,21 @@ impl InboxLoop {
         let was = std::mem::replace(readable, listing.is_ok());
         let inbox = &self.inbox.name;
         match listing {
+            Err(error) => {
+                let problem = unreachable(error);
+                self.engine.board.raise(Some(inbox), problem.clone());
+                self.engine.board.unreachable(inbox, problem);
+            }
+            Ok(_) => [&known::INBOX_UNREACHABLE, &known::INBOX_TAKEN]
+                .iter()
+                .for_each(|kind| self.engine.board.clear(Some(inbox), kind.code)),
+        }
+        match listing {
             Err(error) if was && error.kind() == std::io::ErrorKind::ResourceBusy => {
                 error!(%inbox, code = known::INBOX_TAKEN.code, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
             }
             Err(error) if was => {
-                error!(%inbox, code = known::INBOX_UNREADABLE.code, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
+                error!(%inbox, code = known::INBOX_UNREACHABLE.code, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
             }
             Ok(_) if !was => {
                 info!(%inbox, "the inbox can be read again");
@@ -396,11 +499,24 @@ impl InboxLoop {
             let folders = listing.unread.len();
             match (std::mem::replace(&mut self.unread, folders > 0), folders) {
                 (false, 1..) => {
+                    self.engine.board.raise(Some(inbox), known::FOLDER_UNREADABLE.problem().into());
                     error!(%inbox, code = known::FOLDER_UNREADABLE.code, folders, "a patient folder cannot be read, or not all of it; nothing is lost, nothing in it is sent, and it is tried again. Let chartdrop's user read it");
                 }
-                (true, 0) => info!(%inbox, "every patient folder can be read again"),
+                (true, 0) => {
+                    self.engine.board.clear(Some(inbox), known::FOLDER_UNREADABLE.code);
+                    info!(%inbox, "every patient folder can be read again");
+                }
                 _ => {}
             }
         }
     }
+}
+
+/// Why an inbox cannot be worked on.
+fn unreachable(error: &std::io::Error) -> Words {
+    if error.kind() == std::io::ErrorKind::ResourceBusy {
+        return known::INBOX_TAKEN.problem().into();
+    }
+    let summary = format!("The inbox cannot be read ({}). Nothing is lost, and it is tried again.", error.kind());
+    known::INBOX_UNREACHABLE.because(summary).into()
 }

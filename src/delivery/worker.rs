@@ -1,7 +1,7 @@
 //! One document, from where it is to where it belongs: identify it, find its row, and take one effect after another.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use crate::{
     inbox::{Candidate, Identified, InboxDir, PATH_LIMIT, Pairing, Ready, Rules, identify},
     ledger::{Begun, Delivery, Files, Query, Reason, SidecarFile, Stage},
     model::{
-        document::{Destination, Identifier, Key, Sha256},
+        document::{Destination, Key, Sha256},
         path::{InboxPath, RelPath},
         patient::same_patient,
         problem::{Problem, catalogue as known},
@@ -111,11 +111,12 @@ impl Engine {
     fn identify(&self, inbox: &str, candidate: &Candidate) -> Identified {
         let root = self.config.inbox(inbox).map(|inbox| (inbox, InboxDir::open(&inbox.path)));
         let Some((inbox, Ok(root))) = root else {
-            return Identified::NotYet { why: known::INBOX_UNREADABLE.problem(), pause: SOON };
+            return Identified::NotYet { why: known::INBOX_UNREACHABLE.problem(), pause: SOON };
         };
+        let types = self.tuned().document_types;
         let rules = Rules {
             inbox,
-            types: &self.config.document_types,
+            types: &types,
             file_types: &self.config.file_types,
             type_folders: &self.config.type_folders,
             size_limit: self.config.delivery.size_limit,
@@ -127,11 +128,12 @@ impl Engine {
     /// A document that is safe to send meets its row, or gets one, and is taken as far as it goes.
     async fn deliver(&self, place: InboxPath, ready: &Ready, item: &Item<'_>) -> Result<Outcome, DeliveryError> {
         let facts = self.facts();
-        let lost_at = self.lost_at(item.candidate);
+        let lost_at = self.lost_at(item);
         let files = files_of(item.candidate);
         let fresh = Fresh { document: ready.document.clone(), place: place.clone(), files, lost_at };
         let known = self.row_of(&item.inbox.destination, ready).await?;
-        let key = known.as_ref().map_or_else(|| key(item.inbox, ready), |row| row.key.clone());
+        let key =
+            known.as_ref().map_or_else(|| Key::of(&item.inbox.destination, &ready.document), |row| row.key.clone());
         self.supersede(&place, key.id());
         let row = match known {
             Some(row) if self.waits_for_the_first(&row, &place).await? => return Ok(wait(SOON, Waiting::Retry)),
@@ -290,9 +292,12 @@ impl Engine {
         Facts { now: Timestamp::now(), jitter }
     }
 
-    /// When the ledger was lost, for a file that was in its inbox at that time: it may have been sent.
-    fn lost_at(&self, candidate: &Candidate) -> Option<Timestamp> {
-        self.rebuilt_at.filter(|at| candidate.stamp().ctime < at.as_nanosecond())
+    /// When what was sent from an inbox was recorded in a ledger that we do not have (lost, or another's), for a file that
+    /// was in it at that time: it may have been sent.
+    fn lost_at(&self, item: &Item<'_>) -> Option<Timestamp> {
+        let taken_over = self.taken_over.lock().unwrap_or_else(PoisonError::into_inner).get(&item.inbox.name).copied();
+        let ctime = item.candidate.stamp().ctime;
+        self.rebuilt_at.max(taken_over).filter(|at| ctime < at.as_nanosecond())
     }
 }
 
@@ -322,17 +327,6 @@ pub(super) fn files_of(candidate: &Candidate) -> Files {
         Pairing::Alone | Pairing::Ambiguous => None,
     };
     Files { document: candidate.stamp(), sidecar }
-}
-
-/// The key of a delivery that is new: its patient is named by the smallest identifier, so that their order means nothing.
-fn key(inbox: &Inbox, ready: &Ready) -> Key {
-    let identifiers = &ready.document.patient.identifier;
-    let first = identifiers.iter().min_by_key(|identifier| (&identifier.system, &identifier.value));
-    Key {
-        destination: inbox.destination.clone(),
-        patient: first.map(Identifier::key).unwrap_or_default(),
-        sha256: ready.document.content.sha256,
-    }
 }
 
 /// A place that fits a row: a file that is refused for its long path is filed under its name alone.

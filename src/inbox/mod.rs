@@ -19,7 +19,7 @@ mod watch;
 pub use content::{Inspection, TextEncoding, inspect};
 pub use dir::InboxDir;
 pub use identify::{Identified, PATH_LIMIT, Ready, Rules, identify};
-pub use lock::Lock;
+pub use lock::{Lock, after_all_in};
 pub use open_writers::may_ask_for_others;
 pub use pairing::{Pairing, Role, role};
 pub use patient::{

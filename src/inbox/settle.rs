@@ -21,6 +21,9 @@ use crate::{config::Inbox, model::path::RelPath, platform::effect};
 /// How soon a folder that could not be read whole is looked at again.
 const UNREAD_AGAIN: Duration = Duration::from_secs(1);
 
+/// So many waiting documents are listed after a look.
+pub const MOST_LISTED: usize = 10_000;
+
 /// A document that has stopped changing, together with what is said of it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -158,8 +161,19 @@ pub struct Observation {
     pub documents: usize,
     /// The change time of the one that has been there longest, nanoseconds since 1970; what waits for a person included.
     pub oldest: Option<i128>,
+    /// Documents that were not handed out, and when they may be; `None` while their folder cannot be read. At most
+    /// [`MOST_LISTED`].
+    pub waiting: Vec<(RelPath, Option<Instant>)>,
     /// What is not a document, and has waited long enough that a person should look at it.
-    pub waiting: Vec<Waiting>,
+    pub strays: Vec<Waiting>,
+}
+
+impl Observation {
+    fn list(&mut self, path: &RelPath, due: Option<Instant>) {
+        if self.waiting.len() < MOST_LISTED {
+            self.waiting.push((path.clone(), due));
+        }
+    }
 }
 
 impl Settler {
@@ -193,6 +207,7 @@ impl Settler {
             let known = sets.remove(*path);
             if listing.unread.contains(&path.first_folder().map(OsStr::to_os_string)) {
                 self.sets.extend(known.map(|set| ((*path).clone(), set)));
+                found.list(path, None);
                 continue;
             }
             let set = self.set(path, pairing.clone(), strays.of_document(path), known, now);
@@ -207,10 +222,13 @@ impl Settler {
             if due <= now {
                 ready.insert((due, candidate.path.clone()), candidate);
                 if ready.len() > limit {
-                    ready.pop_last();
+                    if let Some(((due, later), _)) = ready.pop_last() {
+                        found.list(&later, Some(due));
+                    }
                     found.next = Some(now);
                 }
             } else {
+                found.list(path, Some(due));
                 found.next = Some(found.next.map_or(due, |next| next.min(due)));
             }
         }
@@ -237,6 +255,15 @@ impl Settler {
     pub fn put_back(&mut self, path: &RelPath, until: Instant) {
         if let Some(out) = self.out.get_mut(path) {
             out.until = Some(until);
+        }
+    }
+
+    /// A document that was put back may be handed out again now, whatever it was to wait for.
+    pub fn hurry(&mut self, path: Option<&RelPath>, now: Instant) {
+        let hurry = |out: &mut Out| out.until = out.until.map(|until| until.min(now));
+        match path {
+            Some(path) => self.out.get_mut(path).into_iter().for_each(hurry),
+            None => self.out.values_mut().for_each(hurry),
         }
     }
 
@@ -333,7 +360,7 @@ impl Settler {
             }
             found.oldest = found.oldest.into_iter().chain([entry.stamp.ctime]).min();
             let spoils = stray.concerns_folder || !stray.documents.is_empty();
-            found.waiting.push(Waiting {
+            found.strays.push(Waiting {
                 path: stray.path.clone(),
                 since: seen.since.at,
                 problem: stray::problem(stray, entry.kind),
@@ -604,9 +631,9 @@ mod tests {
         let mut inbox =
             listing(&[("a/gone.pdf.toml", 1), ("a/s.tmp", 1), ("a/x.reason.txt", 1), ("b/patient.toml", 1)]);
         inbox.entries.values_mut().for_each(|entry| entry.stamp.ctime = now);
-        assert_eq!(settler.observe(&inbox, start, 9).waiting.len(), 0);
+        assert_eq!(settler.observe(&inbox, start, 9).strays.len(), 0);
         let found = settler.observe(&inbox, start + PATIENCE, 9);
-        let mut codes: Vec<_> = found.waiting.iter().map(|waiting| waiting.problem.code).collect();
+        let mut codes: Vec<_> = found.strays.iter().map(|waiting| waiting.problem.code).collect();
         codes.sort_unstable();
         assert_eq!((codes, found.documents), (vec!["left-over", "sidecar-orphan", "stray-note"], 0));
         assert_eq!(found.oldest, Some(now));

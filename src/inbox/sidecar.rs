@@ -14,6 +14,7 @@ use crate::{
         units::{Date, Instant},
     },
     model::document::{Author, Coding, DocStatus, Metadata, Patient},
+    model::fhir::is_line,
     model::words::{display_name, title},
 };
 
@@ -131,8 +132,8 @@ impl Sidecar {
             })?,
         };
         let metadata = Metadata {
-            title: self.title.as_deref().map(title),
-            description: self.description.as_deref().map(title),
+            title: self.title.as_deref().map(plain),
+            description: self.description.as_deref().map(plain),
             date: self.date.map(|instant| instant.0),
             kind,
             category: self.category.unwrap_or_else(|| CATEGORY.into()),
@@ -142,6 +143,12 @@ impl Sidecar {
         };
         checked(metadata).map_err(|why| bad(&known::SIDECAR_UNUSABLE, why))
     }
+}
+
+/// Direction marks and what cannot be seen are left out; a text that is not sendable stays as it is, and is refused.
+fn plain(text: &str) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    if is_line(&line) { title(&line) } else { text.to_owned() }
 }
 
 fn checked(metadata: Metadata) -> Result<Metadata, &'static str> {

@@ -34,6 +34,8 @@ pub struct Watcher {
     wake: Arc<Notify>,
     events: Option<Events>,
     /// Said once, not at every scan.
+    /// How often the kernel has lost track of changes.
+    overflows: u64,
     complained: bool,
     /// When a watch that was refused is asked for again: asking costs a look at every folder.
     again: Option<Instant>,
@@ -58,6 +60,7 @@ impl Watcher {
             settle: inbox.settle,
             wake: Arc::default(),
             events: None,
+            overflows: 0,
             complained: false,
             again: None,
         }
@@ -66,6 +69,11 @@ impl Watcher {
     /// Notified whenever something may have changed.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
+    }
+
+    /// How often the kernel has lost track of changes, since the start.
+    pub fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Makes sure that the watch is set, before each scan. `mounts`: filesystems that were found inside the inbox.
@@ -95,6 +103,8 @@ impl Watcher {
         let root = (stamp.dev, stamp.ino);
         let is_set = |events: &Events| events.root == root && !events.overflown.load(Ordering::Relaxed);
         if !self.events.as_ref().is_some_and(is_set) && self.again.is_none_or(|again| again <= Instant::now()) {
+            self.overflows +=
+                u64::from(self.events.as_ref().is_some_and(|events| events.overflown.load(Ordering::Relaxed)));
             // The old one goes first: both together may be more than the kernel allows.
             self.events = None;
             self.events = self.watch(root);

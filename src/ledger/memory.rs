@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::{Begun, Delivery, Ledger, LedgerError, Query, Reply};
 use crate::model::document::DeliveryId;
@@ -25,6 +26,10 @@ impl MemoryLedger {
 }
 
 impl Ledger for MemoryLedger {
+    fn id(&self) -> Uuid {
+        Uuid::nil()
+    }
+
     fn begin(&self, mut row: Delivery) -> Reply<'_, Begun> {
         self.with(|rows| {
             row.revision = 1;

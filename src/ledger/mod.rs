@@ -14,6 +14,7 @@ mod sled;
 use std::{future::Future, pin::Pin};
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 pub use memory::MemoryLedger;
 pub use row::{
@@ -29,6 +30,9 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Se
 
 /// What a delivery needs of a store. Every write is durable when its reply comes.
 pub trait Ledger: Send + Sync {
+    /// Which ledger this is: a new one has another id, whatever its address.
+    fn id(&self) -> Uuid;
+
     /// Writes a new row (its revision becomes 1), or gives back the one that stands under the same key, untouched.
     fn begin(&self, row: Delivery) -> Reply<'_, Begun>;
 

@@ -74,6 +74,17 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of a document: its patient is named by the smallest identifier, so that their order means nothing.
+    pub fn of(destination: &Destination, document: &Document) -> Self {
+        let identifiers = &document.patient.identifier;
+        let first = identifiers.iter().min_by_key(|identifier| (&identifier.system, &identifier.value));
+        Self {
+            destination: destination.clone(),
+            patient: first.map(Identifier::key).unwrap_or_default(),
+            sha256: document.content.sha256,
+        }
+    }
+
     /// UUIDv5 over the key's parts, each preceded by its length so that no two keys spell the same name.
     pub fn id(&self) -> DeliveryId {
         let mut name = Vec::new();

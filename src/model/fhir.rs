@@ -10,7 +10,7 @@ pub(crate) fn is_code(text: &str) -> bool {
 }
 
 /// A string on one line: no control characters, no line or paragraph separators.
-fn is_line(text: &str) -> bool {
+pub(crate) fn is_line(text: &str) -> bool {
     !text.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 

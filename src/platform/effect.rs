@@ -57,6 +57,30 @@ pub fn symlink_metadata(path: &Path) -> io::Result<Metadata> {
     of(|| fs::symlink_metadata(path))
 }
 
+/// An extended attribute of a file or folder; `None` when it has none of that name.
+#[track_caller]
+pub fn attribute(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    /// Far more than we write.
+    const LIMIT: usize = 1024;
+    of(|| {
+        let mut buffer = vec![0; LIMIT];
+        match rustix::fs::getxattr(path, name, &mut buffer[..]) {
+            Ok(length) => {
+                buffer.truncate(length);
+                Ok(Some(buffer))
+            }
+            Err(rustix::io::Errno::NODATA) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// Sets an extended attribute of a file or folder.
+#[track_caller]
+pub fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+    of(|| Ok(rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty())?))
+}
+
 /// Whether something lies there, a link that leads nowhere included. An error means that this cannot be told.
 #[track_caller]
 pub fn lies_at(path: &Path) -> io::Result<bool> {

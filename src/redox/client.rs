@@ -92,6 +92,11 @@ impl Client {
         Ok(Self { http, base, settings, source_id, route, tokens, locations: Locations::default() })
     }
 
+    /// How many tokens were got so far.
+    pub fn token_renewals(&self) -> u64 {
+        self.tokens.renewals()
+    }
+
     /// Gets a token, to see whether it can be had.
     ///
     /// # Errors

@@ -1,6 +1,12 @@
 //! The access token: one for all workers, renewed by one of them before it runs out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, header};
@@ -94,6 +100,8 @@ pub(super) struct Tokens {
     route: Route,
     // Held over the request: whoever else needs a token waits here for its answer.
     cache: Mutex<Cache>,
+    /// How many tokens were got.
+    renewals: AtomicU64,
 }
 
 /// The fields of the answer that matter.
@@ -130,6 +138,7 @@ impl Tokens {
             time_limit: settings.request_timeout.min(TIME_LIMIT),
             route,
             cache: Mutex::default(),
+            renewals: AtomicU64::new(0),
         }
     }
 
@@ -145,9 +154,15 @@ impl Tokens {
             return Err(failure.clone());
         }
         let outcome = self.request().await.map(Arc::new);
+        self.renewals.fetch_add(u64::from(outcome.is_ok()), Ordering::Relaxed);
         cache.token = outcome.as_ref().ok().cloned();
         cache.failed = outcome.as_ref().err().map(|failure| (Instant::now(), failure.clone()));
         outcome
+    }
+
+    /// How many tokens were got so far.
+    pub(super) fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Relaxed)
     }
 
     /// Drops a token that was refused, unless somebody has renewed it already.

@@ -1,3 +1,27 @@
 //! What the outside may know of the running daemon, and how it is told.
 
+pub mod api;
+mod catalog;
+mod desk;
+mod events;
+mod limited;
+mod listing;
+pub mod log;
+mod metrics;
+mod observed;
+pub mod openapi;
+mod problem;
+mod reload;
+mod server;
+mod snapshot;
 pub mod systemd;
+pub mod view;
+mod who;
+
+pub use desk::Desk;
+pub use listing::{DEFAULT_LIMIT, MOST};
+pub use observed::ObservedLedger;
+pub use problem::ApiProblem;
+pub use reload::{LevelSwitch, ReloadView, Reloader};
+pub use server::serve;
+pub use who::Caller;

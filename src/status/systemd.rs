@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use uuid::Uuid;
 
+use super::view::CountsView;
 use crate::{delivery::Engine, ledger::Ledger, model::document::DeliveryId};
 
 /// The first scan of every inbox has been done.
@@ -17,6 +18,27 @@ pub fn ready() {
 /// No new deliveries are started.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// How it goes, for `systemctl status`; told when it is not what was told `last`.
+pub fn status(counts: &CountsView, last: &mut String) {
+    let open = counts.queued + counts.sending + counts.unknown + counts.filing;
+    let words = format!(
+        "{open} on their way, {} held, {} accepted, {} rejected",
+        counts.held, counts.accepted, counts.rejected
+    );
+    if *last != words {
+        tell(&[NotifyState::Status(&words)]);
+        *last = words;
+    }
+}
+
+/// A new configuration is being taken in; then [`ready`] again.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!("systemd cannot be told that the configuration is read again: {}", error.kind()),
+    }
 }
 
 /// The period when systemd names none.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod example;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -24,6 +25,8 @@ struct Share<'a> {
     clinic: &'a Clinic,
     server: Child,
     port: u16,
+    /// How smbclient logs in.
+    login: Vec<String>,
 }
 
 impl Drop for Share<'_> {
@@ -34,25 +37,36 @@ impl Drop for Share<'_> {
     }
 }
 
+/// Who runs this test.
+fn user() -> String {
+    String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
 impl<'a> Share<'a> {
     /// Shares the clinic's folder with guests: the inbox, done and failed in it.
     fn new(clinic: &'a Clinic) -> Self {
+        let user = user();
+        let share = format!("[clinic]\npath = {}\nguest ok = yes\nread only = no\n", clinic.path("").display());
+        let global = format!("[global]\nmap to guest = Bad User\nguest account = {user}\n");
+        Self::start(clinic, &format!("{global}{share}"), vec!["--no-pass".into()], |_| {})
+    }
+
+    /// Starts a server with this configuration, which begins with its global part; where it keeps its state is added to that.
+    fn start(clinic: &'a Clinic, config: &str, login: Vec<String>, prepare: impl FnOnce(&Path)) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let user = Command::new("id").arg("-un").output().unwrap().stdout;
-        let (user, state) = (String::from_utf8(user).unwrap(), clinic.path("samba"));
+        let state = clinic.path("samba");
         fs::create_dir(&state).unwrap();
         let state = state.display();
-        let config = format!(
+        let own = format!(
             "[global]\nserver role = standalone server\nsmb ports = {port}\ninterfaces = 127.0.0.1\n\
-             bind interfaces only = yes\ndisable netbios = yes\nmap to guest = Bad User\nguest account = {user}\n\
+             bind interfaces only = yes\ndisable netbios = yes\n\
              private dir = {state}\nlock directory = {state}\nstate directory = {state}\ncache directory = {state}\n\
              pid directory = {state}\nncalrpc dir = {state}/ncalrpc\nlog file = {state}/log\n\
              passdb backend = tdbsam:{state}/passdb.tdb\nload printers = no\nprintcap name = /dev/null\n\
-             disable spoolss = yes\n\
-             [clinic]\npath = {}\nguest ok = yes\nread only = no\n",
-            clinic.path("").display()
+             disable spoolss = yes\n"
         );
-        let config = clinic.drop_file("samba/smb.conf", config);
+        let config = clinic.drop_file("samba/smb.conf", config.replacen("[global]\n", &own, 1));
+        prepare(&config);
         let said = fs::File::create(clinic.path("samba/said")).unwrap();
         let server = Command::new("smbd")
             .args(["--foreground", "--no-process-group", "--debug-stdout", "--configfile"])
@@ -63,7 +77,7 @@ impl<'a> Share<'a> {
             .process_group(0)
             .spawn()
             .expect("smbd (Debian package: samba)");
-        let share = Self { clinic, server, port };
+        let share = Self { clinic, server, port, login };
         let said = || fs::read_to_string(clinic.path("samba/said")).unwrap_or_default();
         wait_for("the share", || share.try_commands("ls").is_ok(), said);
         share
@@ -71,7 +85,8 @@ impl<'a> Share<'a> {
 
     fn try_commands(&self, commands: &str) -> Result<String, String> {
         let output = Command::new("smbclient")
-            .args(["//127.0.0.1/clinic", "--no-pass", "--port", &self.port.to_string(), "--command", commands])
+            .args(["//127.0.0.1/clinic", "--port", &self.port.to_string(), "--command", commands])
+            .args(&self.login)
             .current_dir(self.clinic.path(""))
             .output()
             .expect("smbclient (Debian package: smbclient)");

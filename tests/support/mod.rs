@@ -39,7 +39,7 @@ pub fn sample(name: &str) -> Vec<u8> {
 /// A PDF that no other test document equals.
 pub fn pdf(words: &str) -> Vec<u8> {
     let mut bytes = sample("referral.pdf");
-    let end = bytes.windows(5).rposition(|window| window == b"%%EOF").unwrap();
+    let end = bytes.windows(9).rposition(|window| window == b"startxref").unwrap();
     bytes.splice(end..end, format!("% {words}\n").into_bytes());
     bytes
 }
@@ -184,6 +184,22 @@ socket = "control.sock"
     /// `chartdrop ARGUMENTS --config …`, to its end.
     pub fn command(&self, arguments: &[&str]) -> Output {
         chartdrop().args(arguments).arg("--config").arg(self.config()).output().unwrap()
+    }
+
+    /// What `history` lists of deliveries in these states.
+    pub fn deliveries(&self, states: &[&str]) -> Vec<Value> {
+        let mut arguments = vec!["history", "--json", "--limit", "100000000"];
+        arguments.extend(states.iter().flat_map(|state| ["--state", state]));
+        let output = self.command(&arguments);
+        assert!(output.status.success(), "{output:?}");
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(listed["next"].is_null(), "{listed}");
+        listed["deliveries"].as_array().unwrap().clone()
+    }
+
+    /// Deliveries that are not filed yet.
+    pub fn open_deliveries(&self) -> Vec<Value> {
+        self.deliveries(&["queued", "sending", "unknown", "held", "filing"])
     }
 
     /// `chartdrop run --once`: gives back its exit code; what it printed is shown when the test fails.

@@ -96,8 +96,11 @@ struct Identifier {
 #[derive(Deserialize)]
 struct Row {
     id: String,
+    #[serde(rename = "state")]
     stage: String,
+    #[serde(rename = "sent")]
     sends: usize,
+    #[serde(rename = "unconfirmed")]
     uncertain: usize,
     path: String,
 }

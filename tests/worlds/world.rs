@@ -128,8 +128,15 @@ impl World<'_> {
 
     /// What `status` or `history` lists.
     pub fn rows(&self, command: &str) -> Vec<Value> {
-        let output = self.command(&[command, "--json", "--limit", "100000000"]);
-        serde_json::from_slice(&output.stdout).unwrap()
+        let states: &[&str] = match command {
+            "status" => &["queued", "sending", "unknown", "held", "filing"],
+            _ => &["accepted", "rejected"],
+        };
+        let mut arguments = vec!["history", "--json", "--limit", "100000000"];
+        arguments.extend(states.iter().flat_map(|state| ["--state", state]));
+        let output = self.command(&arguments);
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        listed["deliveries"].as_array().unwrap().clone()
     }
 }
 
@@ -340,7 +347,7 @@ impl<'a> Daemon<'a> {
     /// A second daemon on the same configuration must refuse, and soon.
     fn twin(&mut self) -> Result<(), String> {
         let began = Instant::now();
-        while !self.said("chartdrop 0") {
+        while !self.said("deliveries begin") {
             if !self.is_running()? || began.elapsed() > PATIENCE {
                 return Ok(());
             }
@@ -393,7 +400,7 @@ impl<'a> Daemon<'a> {
         loop {
             self.terminate()?;
             let (rows, waiting) = (self.world.rows("status"), self.world.waiting());
-            let held: Vec<_> = rows.iter().filter(|row| row["stage"] == "held").collect();
+            let held: Vec<_> = rows.iter().filter(|row| row["state"] == "held").collect();
             if held.is_empty() && waiting >= before {
                 return Err(format!("nothing moves any more: {rows:#?}\n{}", self.last_words()));
             }

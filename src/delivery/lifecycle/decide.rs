@@ -2,7 +2,7 @@
 
 use super::{Facts, Transition, apply::held, resume::abandoned};
 use crate::{
-    ledger::{Delivery, Filing, HeldWhy, Queued, Reason, Rejected, Stage, Then, Tried, Unknown},
+    ledger::{Delivery, Filing, Held, HeldWhy, Queued, Reason, Rejected, Stage, Then, Tried, Unknown},
     model::{message::Message, problem::catalogue as known},
 };
 
@@ -12,7 +12,10 @@ pub enum Decision {
     /// Try now instead of when it is due.
     Retry,
     /// Do not go on before it is released.
-    Hold,
+    Hold {
+        /// Why, for whoever looks at it later.
+        reason: Option<String>,
+    },
     /// Go on.
     Release,
     /// Send it once more as a new message.
@@ -22,6 +25,19 @@ pub enum Decision {
         /// The person's reason, for the note.
         reason: String,
     },
+}
+
+impl Decision {
+    /// The command's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold { .. } => "hold",
+            Self::Release => "release",
+            Self::SendAgain => "send-again",
+            Self::Close { .. } => "close",
+        }
+    }
 }
 
 /// What becomes of it.
@@ -37,7 +53,7 @@ pub enum Decided {
     Refused(&'static str),
 }
 
-const GOES_ON: &str = "It goes on as soon as chartdrop runs.";
+const GOES_ON: &str = "It goes on.";
 const IS_BEING_FILED: &str = "It is just being filed; chartdrop finishes that by itself. Ask again in a moment.";
 /// Not reached: such a row is an unknown outcome by now.
 const IS_BEING_SENT: &str = "It is just being sent. Ask again in a moment.";
@@ -52,12 +68,12 @@ pub fn decide(row: Delivery, decision: &Decision, by: &str, is_present: bool, fa
     };
     let is_open = row.filing().is_none();
     match decision {
-        Decision::Hold => hold(row, by, facts),
+        Decision::Hold { reason } => hold(row, by, reason.as_deref(), facts),
         Decision::Close { reason } if is_open => close(row, by, reason, is_present, facts),
         Decision::Close { .. } => Decided::Refused("It is final; there is nothing to close."),
         Decision::Release | Decision::Retry if is_open && !is_present => taken_away(row, by, facts),
         Decision::Release => match row.stage.clone() {
-            Stage::Held(held) => go_on(row, held.then, "released", by, facts),
+            Stage::Held(held) => go_on(row, as_decided(held), "released", by, facts),
             Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Accepted(_) | Stage::Rejected(_) => {
                 Decided::Refused("It is not held.")
             }
@@ -67,19 +83,23 @@ pub fn decide(row: Delivery, decision: &Decision, by: &str, is_present: bool, fa
     }
 }
 
-fn hold(row: Delivery, by: &str, facts: Facts) -> Decided {
+fn hold(row: Delivery, by: &str, reason: Option<&str>, facts: Facts) -> Decided {
     let then = match row.stage.clone() {
         Stage::Queued(queued) => Then::Queued(queued),
         Stage::Unknown(unknown) => Then::Unknown(unknown),
-        Stage::Held(_) => return Decided::Refused("It is held already; `chartdrop show` says what it waits for."),
+        Stage::Held(held) => held.then,
         Stage::Sending(_) => return Decided::Refused(IS_BEING_SENT),
         Stage::Accepted(_) | Stage::Rejected(_) => return Decided::Refused("It is final; there is nothing to hold."),
     };
-    let mut transition = held(row, HeldWhy::Person, "", then, facts);
+    let detail = match reason {
+        Some(reason) => format!("{by}: {reason}"),
+        None => by.to_owned(),
+    };
+    let mut transition = held(row, HeldWhy::Person, &detail, then, facts);
     if let Some(entry) = transition.row.history.last_mut() {
         entry.by = Some(by.to_owned());
     }
-    Decided::Row(Box::new(transition), "It is held until somebody releases it.")
+    Decided::Row(Box::new(transition), "It is held until you release it.")
 }
 
 fn retry(row: Delivery, by: &str, facts: Facts) -> Decided {
@@ -89,13 +109,24 @@ fn retry(row: Delivery, by: &str, facts: Facts) -> Decided {
             decided(Delivery { tried: Tried::default(), ..row }, stage, "retried", by, GOES_ON)
         }
         Stage::Unknown(unknown) => go_on(row, Then::Unknown(unknown), "retried", by, facts),
-        Stage::Held(held) => go_on(row, held.then, "retried", by, facts),
+        Stage::Held(held) => go_on(row, as_decided(held), "retried", by, facts),
         Stage::Sending(_) => Decided::Refused(IS_BEING_SENT),
         Stage::Rejected(rejected) if rejected.filing.filed.is_some() => Decided::PutBack,
         Stage::Accepted(accepted) if accepted.filing.filed.is_some() => {
             Decided::Refused("It was accepted. To send the same document once more, as a new message, use send-again.")
         }
         Stage::Accepted(_) | Stage::Rejected(_) => Decided::Refused(IS_BEING_FILED),
+    }
+}
+
+/// Where a held delivery goes on. A message for a patient whom the folder does not name any more is not sent again: a new
+/// one is made.
+fn as_decided(held: Held) -> Then {
+    match held.then {
+        Then::Unknown(unknown) if held.why == HeldWhy::PatientChanged => {
+            Then::Unknown(Unknown { message: None, ..unknown })
+        }
+        then => then,
     }
 }
 
@@ -119,11 +150,11 @@ fn send_again(row: Delivery, by: &str, facts: Facts) -> Decided {
     match &row.stage {
         Stage::Sending(_) => Decided::Refused(IS_BEING_SENT),
         Stage::Queued(_) | Stage::Unknown(_) | Stage::Held(_) => {
-            let words = "It will be sent again, as a new message, as soon as chartdrop runs.";
+            let words = "It is sent again, as a new message.";
             decided(Delivery { first_seen: facts.now, ..row }, queued, "send-again", by, words)
         }
         Stage::Accepted(accepted) if accepted.filing.filed.is_some() && accepted.duplicate.is_none() => {
-            let words = "A copy of the document is in the inbox again, and will be sent as a new message.";
+            let words = "A copy of the document is in the inbox again, and is sent as a new message.";
             match decided(Delivery { first_seen: facts.now, ..row }, queued, "send-again", by, words) {
                 Decided::Row(transition, words) => Decided::CopyBack(transition, words),
                 other => other,
@@ -147,10 +178,10 @@ fn close(row: Delivery, by: &str, reason: &str, is_present: bool, facts: Facts) 
     let stage = Stage::Rejected(Rejected { at: facts.now, reason: words, upload: None, filing });
     let mut row = row;
     row.note("closed", Some(by), reason);
-    let told = if is_present {
-        "It is closed, and filed in failed with your reason."
-    } else {
-        "It is closed. Its document is not in the inbox any more."
+    let told = match (is_present, maybe_sent) {
+        (true, false) => "It is not sent. It goes to the failed folder, with a note.",
+        (true, true) => "It is not sent again, but it may have arrived. It goes to the failed folder, with a note.",
+        (false, _) => "Its document is not in the inbox any more: this delivery is ended.",
     };
     Decided::Row(Box::new(Transition::write(Delivery { stage, ..row })), told)
 }

@@ -229,7 +229,7 @@ impl Transition {
 }
 
 /// `moment + pause`, as far as timestamps go.
-fn after(moment: Timestamp, pause: Duration) -> Timestamp {
+pub fn after(moment: Timestamp, pause: Duration) -> Timestamp {
     moment.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 

@@ -286,7 +286,7 @@ fn what_was_not_sent_is_sent_as_it_is_described_now() {
 }
 
 fn held_by_person(row: Delivery) -> Delivery {
-    match decide(row, &Decision::Hold, "anna", true, at(3)) {
+    match decide(row, &Decision::Hold { reason: None }, "anna", true, at(3)) {
         Decided::Row(transition, _) => transition.row,
         other => panic!("{other:?}"),
     }
@@ -326,7 +326,7 @@ fn a_final_row_is_a_duplicate_a_refusal_or_starts_over() {
 fn every_decision_says_what_it_does_and_who_decided() {
     let decisions = [
         Decision::Retry,
-        Decision::Hold,
+        Decision::Hold { reason: None },
         Decision::Release,
         Decision::SendAgain,
         Decision::Close { reason: "wrong scan".into() },

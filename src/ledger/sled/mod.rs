@@ -49,6 +49,7 @@ pub struct SledLedger {
     /// Set once, by the first error: from then on nothing is read or written.
     dead: Arc<OnceLock<String>>,
     deadline: Duration,
+    store: Uuid,
     _closing: Closing,
 }
 
@@ -94,7 +95,7 @@ impl SledLedger {
             let owner = caught(|| Owner::open(&path, sync)).unwrap_or_else(|text| Err(lost_or_io(text)));
             match owner {
                 Ok(owner) => {
-                    let _ = opened.send(Ok(()));
+                    let _ = opened.send(Ok(owner.store));
                     owner.run(waiting, &why);
                 }
                 Err(error) => drop(opened.send(Err(error))),
@@ -104,8 +105,8 @@ impl SledLedger {
             .name("ledger".into())
             .spawn(thread)
             .map_err(|error| LedgerError::Io(format!("cannot start its thread: {error}")))?;
-        opening.recv().unwrap_or_else(|_| Err(LedgerError::Io("its thread ended".into())))?;
-        Ok(Self { requests, dead, deadline, _closing: Closing(Mutex::new(closing)) })
+        let store = opening.recv().unwrap_or_else(|_| Err(LedgerError::Io("its thread ended".into())))?;
+        Ok(Self { requests, dead, deadline, store, _closing: Closing(Mutex::new(closing)) })
     }
 
     /// Asks the owner and waits for its answer, which an error or the deadline makes the last.
@@ -132,6 +133,10 @@ impl SledLedger {
 }
 
 impl Ledger for SledLedger {
+    fn id(&self) -> Uuid {
+        self.store
+    }
+
     fn begin(&self, row: Delivery) -> Reply<'_, Begun> {
         Box::pin(async move {
             let new = Box::new(Encoded::new(row, 1)?);
@@ -183,6 +188,7 @@ impl Drop for Closing {
 struct Owner {
     // The trees are closed before the folder's lock goes.
     trees: Trees,
+    store: Uuid,
     stamp: HighWaterMark,
     /// A handle of our own: sled's flush hands bytes to the kernel and does not wait for the disk.
     db: File,
@@ -212,7 +218,7 @@ impl Owner {
         let stamp = HighWaterMark::open(&stamped, store, trees.sequence())?;
         folder.finish()?;
         let db = effect::open(&folder.db()).map_err(io_error("open", &folder.db()))?;
-        Ok(Self { trees, stamp, db, sync, _folder: folder })
+        Ok(Self { trees, store, stamp, db, sync, _folder: folder })
     }
 
     /// Serves until the last handle is gone or the first error comes.

@@ -373,37 +373,37 @@ catalogue! {
 
     // What waits for a decision.
 
-    HELD_BY_PERSON = "held-by-person", Held, Staff,
+    HELD_BY_PERSON = "held-by-person", Held, It,
         "A person held the document.",
-        "A person held this document. It stays in the inbox, and nothing more of it is sent until somebody releases it.",
-        "When it may go on, release it: then it is sent. If it must not be sent, close it: then it is filed in failed with your reason.";
-    OUTCOME_UNKNOWN = "outcome-unknown", Held, Staff,
+        "This document is held by maria: wrong page. It stays in the inbox, and nothing more of it is sent until somebody releases it.",
+        "When it may go on, release it (`chartdrop release`): then it is sent. If it must not be sent, close it (`chartdrop close`): then it is filed in failed with your reason.";
+    OUTCOME_UNKNOWN = "outcome-unknown", Held, It,
         "The document was sent and no answer came.",
         "The document was sent and no answer came, so nobody can tell whether it arrived. It stays in the inbox, and is not sent again by itself.",
-        "Look into the patient's chart. If the document is there, close this delivery. If it is not there, release it: then the same message is sent once more (the chart may then show it twice if the first one arrived late).";
-    PATIENT_CHANGED = "patient-changed", Held, Staff,
+        "Look into the patient's chart. If the document is there, close this delivery (`chartdrop close`). If it is not there, release it (`chartdrop release`): then the same message is sent once more. With `chartdrop send-again` it is sent as a new message. The chart may then show it twice if the first one arrived late.";
+    PATIENT_CHANGED = "patient-changed", Held, It,
         "The document may have been sent, and the patient's data were changed after that.",
         "The document may have been sent already, and what the folder says of the patient was changed after that. It stays in the inbox, and is not sent again by itself.",
-        "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then have it sent again for the patient whom the folder names now, or close this delivery.";
-    LEDGER_LOST = "ledger-lost", Held, Staff,
+        "Look into the chart of the patient that it was sent for. If the document is wrong there, have it removed. Then release it (`chartdrop release`): a new message is sent for the patient whom the folder names now. If it must not be sent, close it (`chartdrop close`).";
+    LEDGER_LOST = "ledger-lost", Held, It,
         "chartdrop's record was lost, and the document may have been sent before that.",
-        "chartdrop's record of what was sent was lost, and this document was in the inbox at that time, so it may have been sent already. It stays in the inbox.",
-        "Look into the patient's chart. If the document is there, close this delivery. If it is not there, release it: then it is sent.";
+        "This document may have been sent before the ledger was lost (chartdrop's record of what was sent): it was in the inbox at that time. It stays in the inbox, and nothing more of it is sent by itself.",
+        "Look into the patient's chart. If the document is there, close this delivery (`chartdrop close`). If it is not there, release it (`chartdrop release`): then it is sent.";
     UNCLEAR_ANSWER = "unclear-answer", Held, It,
         "Redox's answer was neither a yes nor a no.",
         "Redox's answer was neither a yes nor a no, so nobody can tell whether the document arrived. It stays in the inbox, and is not sent again by itself.",
-        "Look into the patient's chart. Ask the person who looks after chartdrop whether a proxy or firewall answers in place of Redox. If the document is in the chart, close this delivery. If it is not there, release it: then the same message is sent once more.";
+        "Look into the patient's chart. Ask the person who looks after chartdrop whether a proxy or firewall answers in place of Redox. If the document is in the chart, close this delivery (`chartdrop close`). If it is not there, release it (`chartdrop release`): then the same message is sent once more. With `chartdrop send-again` it is sent as a new message.";
     ONLY_THIS_REFUSED = "only-this-refused", Held, It,
         "Redox, or a firewall before it, refuses this document and takes others.",
         "Redox, or a firewall before it, refuses this document and takes others. Nothing of it was accepted, and it stays in the inbox.",
-        "Ask the person who looks after chartdrop: a firewall may object to something in this file. When that is fixed, release it: then it is sent. If it must not be sent, close it: then it is filed in failed with your reason.";
+        "Ask the person who looks after chartdrop: a firewall may object to something in this file. When that is fixed, release it (`chartdrop release`): then it is sent. If it must not be sent, close it (`chartdrop close`): then it is filed in failed with your reason.";
 
     // Why nothing goes to a destination.
 
-    PAUSED = "paused", Destination, Staff,
+    CHANNEL_PAUSED = "channel-paused", Destination, It,
         "A person paused the destination.",
-        "A person paused this destination. Its documents wait in the inbox.",
-        "When deliveries may go on, resume the destination.";
+        "Nothing is sent to this destination: paused by maria. Documents wait in the inbox, and nothing is lost.",
+        "When deliveries may go on, resume the destination (`chartdrop resume`).";
     TOO_MANY_REQUESTS = "too-many-requests", Destination, Nobody,
         "Redox takes no more requests for a while.",
         "Redox asks everybody to slow down (429). Documents wait in the inbox.",
@@ -483,11 +483,11 @@ catalogue! {
 
     // What is wrong with an inbox, or with many documents.
 
-    WAITED_TOO_LONG = "waited-too-long", Alarm, It,
+    WAITING_TOO_LONG = "waiting-too-long", Alarm, It,
         "Documents have waited in the inbox for too long.",
         "Documents have waited in the inbox for too long. Nothing is lost.",
         "Run `chartdrop status`: it says why they wait.";
-    INBOX_UNREADABLE = "inbox-unreadable", Alarm, It,
+    INBOX_UNREACHABLE = "inbox-unreachable", Alarm, It,
         "The inbox cannot be read.",
         "The inbox cannot be read. Nothing is lost: its documents stay where they are, and it is tried again all the time.",
         "Check that the share or disk is mounted, and that chartdrop's user may read the folder.";
