@@ -37,7 +37,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
     assert_eq!(clinic.run_once(), 0);
     let listed: serde_json::Value = serde_json::from_str(&out(&clinic.command(&["history", "--json"]))).unwrap();
-    let id = listed[0]["id"].as_str().unwrap();
+    let id = listed["deliveries"][0]["id"].as_str().unwrap();
     let config = clinic.config();
     for words in [
         &["status"][..],

@@ -109,6 +109,8 @@ fn no_problem_is_made_without_an_entry_of_the_catalogue() {
         if path.ends_with("model/problem.rs") || path.ends_with("model/problem/catalogue.rs") {
             continue;
         }
+        // What the API answers to a request that makes no sense is not about a document.
+        let text = text.replace("ApiProblem::new(", "");
         // `config/strict` has a problem of its own.
         if !path.components().any(|part| part.as_os_str() == "strict") {
             assert!(!text.contains("Problem::new("), "{}: make it with an entry of the catalogue", path.display());
