@@ -1,6 +1,6 @@
 //! Arguments in, exit code out.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use chartdrop::cli::{self, Cli};
 use clap::Parser;
@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(cli::run(cli)).unwrap_or_else(|error| {
-        eprintln!("{error:#}");
+        // One that cannot be printed either changes nothing.
+        writeln!(std::io::stderr(), "{error:#}").ok();
         cli::COULD_NOT_WORK
     });
     // A read that hangs on a dead share must not keep the program from ending.

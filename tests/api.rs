@@ -480,6 +480,8 @@ fn documents_that_wait_say_what_for() {
     clinic.wait_for("the reason", || waiting()[0]["state"] == "incomplete");
     let document = waiting()[0].clone();
     assert_eq!(document["path"], "adams/cut.pdf");
-    assert!(document["problem"]["summary"].as_str().unwrap().starts_with("Not sent yet: "), "{document}");
+    assert_eq!(document["problem"]["code"], "end-missing", "{document}");
+    let summary = document["problem"]["summary"].as_str().unwrap();
+    assert!(summary.starts_with("The document waits in the inbox: "), "{document}");
     assert_eq!(get(&clinic, "/api/v1/waiting?inbox=nowhere")["documents"], json!([]));
 }

@@ -32,6 +32,55 @@ fn check_finds_everything_in_order() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let clinic = Clinic::new(&[]);
+    clinic.drop_file("inbox/bixby/a.pdf", pdf("a"));
+    assert_eq!(clinic.run_once(), 0);
+    let listed: serde_json::Value = serde_json::from_str(&out(&clinic.command(&["history", "--json"]))).unwrap();
+    let id = listed["deliveries"][0]["id"].as_str().unwrap();
+    let config = clinic.config();
+    for words in [
+        &["status"][..],
+        &["status", "--json"],
+        &["history"],
+        &["history", "--json"],
+        &["show", id],
+        &["show", id, "--json"],
+        &["verify"],
+        &["verify", "--json"],
+        &["check"],
+        &["completions", "bash"],
+        &["man"],
+        &["--help"],
+        &["run", "--once"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = chartdrop().args(words).arg("--config").arg(&config).stdout(writer).output().unwrap();
+        let said = err(&output);
+        assert!(!said.contains("panicked") && !said.contains("roken pipe"), "{words:?}: {said}");
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+    }
+    // A disk that is full is another matter.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = chartdrop().args(["history", "--config"]).arg(&config).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(err(&output).contains("The output cannot be written"), "{output:?}");
+}
+
+#[test]
+fn a_terminal_shows_nothing_but_what_chartdrop_says() {
+    let clinic = Clinic::new(&[]);
+    let command =
+        format!("{} run --once --config '{}'", chartdrop().get_program().display(), clinic.config().display());
+    // The program of that name gives it a terminal (Debian's bsdutils, which every system has).
+    let output = std::process::Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let said = out(&output);
+    assert!(output.status.success() && said.contains("chartdrop 0.1.0 starts"), "{said}");
+    assert!(!said.contains("feature") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
 fn check_tries_every_folder() {
     for folder in ["inbox", "done", "failed"] {
         let clinic = Clinic::new(&[]);

@@ -8,9 +8,6 @@ use std::{fs, path::Path};
 
 use support::chartdrop;
 
-/// Commands that docs/operations.md describes and that come with the control socket. Empty this when they are there.
-const COMING: [&str; 7] = ["close", "pause", "preview", "public-key", "reload", "resume", "send-again"];
-
 /// Every page, relative to the repository.
 fn pages() -> Vec<String> {
     let mut pages: Vec<_> = ["README.md", "ARCHITECTURE.md", "packaging/README.md"].map(str::to_owned).into();
@@ -106,13 +103,31 @@ fn every_chartdrop_command_that_a_page_names_exists() {
                     continue;
                 }
                 if pair[1].chars().all(|c| c.is_ascii_lowercase()) && words[0] != "sudo" {
-                    assert!(known(pair[1]) || COMING.contains(&pair[1]), "{page}: chartdrop {}", pair[1]);
+                    assert!(known(pair[1]), "{page}: chartdrop {}", pair[1]);
                     seen += 1;
                 }
             }
         }
     }
     assert!(seen > 2, "the pages name commands: {seen}");
+}
+
+#[test]
+fn the_page_on_the_sandbox_has_the_whole_grammar_of_faults() {
+    let page = read("docs/sandbox.md");
+    let grammar = page.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let help = String::from_utf8(chartdrop().args(["sandbox", "--help"]).output().unwrap().stdout).unwrap();
+    let flowed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flowed(&help).contains(&flowed(grammar)), "{help}");
+    // And every rule in it is one.
+    for rule in code(&page).iter().filter(|word| word.contains(":status=") || word.contains(":cut=")) {
+        for rule in rule.split_whitespace().filter(|word| word.matches(':').count() == 2 && !word.contains('/')) {
+            let rule = rule.trim_matches('\'');
+            let output = chartdrop().args(["sandbox", "--listen", "192.0.2.1:1", "--fault", rule]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!said.contains("fault"), "{rule}: {said}");
+        }
+    }
 }
 
 /// The cells of a page's tables, row by row.

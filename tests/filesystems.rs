@@ -272,7 +272,7 @@ fn without_the_calls_of_newer_kernels_and_better_filesystems() {
         let expected = ["bixby/scan.pdf", "bixby/scan.pdf.receipt.json", "bixby/scan.pdf.toml"];
         assert_eq!(clinic.files("done"), expected, "{taken:?}");
         assert_eq!(clinic.files("failed").len(), 2, "{taken:?}");
-        let says = fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("openat2 is not to be had");
+        let says = fs::read_to_string(clinic.path("daemon.log")).unwrap().contains("openat2 is not available");
         assert_eq!(says, taken[0].contains("openat2"), "{taken:?}");
     }
 }
@@ -288,7 +288,7 @@ fn check_says_how_folders_are_opened() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && said.contains("openat2 is not to be had"), "{said}");
+    assert!(output.status.success() && said.contains("openat2 is not available"), "{said}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub async fn open_ledger(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Tim
     write_marker(&marker, &Rebuilt { at, done: false })?;
     let count = rebuild(config, ledger.as_ref()).await?;
     write_marker(&marker, &Rebuilt { at, done: true })?;
-    warn!(count, "the ledger was built again from receipts and reasons; what lies in the inboxes may have been sent");
+    warn!(count, "the ledger was built again from receipts and reasons; what is in the inboxes may have been sent");
     Ok((ledger, Some(at)))
 }
 
@@ -126,7 +126,7 @@ fn after_all_inboxes(config: &Config) -> Result<Timestamp, DeliveryError> {
 }
 
 /// Gives a ledger every row that receipts and reasons tell of and that it lacks, so that nothing that was accepted is sent
-/// again. Gives back how many they tell of.
+/// again. Returns how many they tell of.
 ///
 /// # Errors
 /// A done or failed folder that cannot be read, or a receipt that cannot: what it says would be forgotten.
@@ -144,7 +144,7 @@ async fn rebuild(config: &Config, ledger: &dyn Ledger) -> Result<usize, Delivery
                             *standing = said;
                         }
                     }
-                    // A reason that somebody wrote in, or an old one: its document starts afresh when it is put back.
+                    // A reason that somebody wrote in, or an old one: its document starts over when it is put back.
                     None if kind == Kind::Reason => {}
                     None => unreadable.push(archive.path_of(&note.note)),
                 }

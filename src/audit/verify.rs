@@ -321,7 +321,7 @@ impl Audit<'_> {
             self.find(
                 folder,
                 note,
-                "The document that this note is about does not lie beside it: somebody has taken it away.",
+                "The document that this note is about is not beside it: somebody has taken it away.",
             );
         }
         for leftover in &contents.leftovers {

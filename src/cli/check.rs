@@ -1,4 +1,4 @@
-//! `chartdrop check`: tries everything that deliveries need, one line each, with the mend where it fails.
+//! `chartdrop check`: tries everything that deliveries need, one line each, with the remedy where it fails.
 
 use std::{fs::File, io, path::Path};
 
@@ -24,16 +24,19 @@ enum Line {
     Note(String),
     Bad {
         summary: String,
-        mend: String,
+        remedy: String,
     },
 }
 
-/// Prints the report. Gives back the exit code.
+/// Prints the report. Returns the exit code.
 pub async fn run(path: &Path) -> anyhow::Result<u8> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => {
-            return Ok(print(&[Line::Bad { summary: error.to_string(), mend: "Mend it, then check again.".into() }]));
+            return Ok(print(&[Line::Bad {
+                summary: error.to_string(),
+                remedy: "Correct that, then check again.".into(),
+            }]));
         }
     };
     become_owner(&config.ledger)?;
@@ -41,8 +44,8 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
     lines.push(match config.check_folders() {
         Ok(()) => Line::Good("folders: inboxes, done, failed and the ledger are apart".into()),
         Err(clash) => {
-            let mend = "Change the paths in the configuration, then check again; nothing was moved.".into();
-            Line::Bad { summary: format!("folders: {clash}"), mend }
+            let remedy = "Change the paths in the configuration, then check again; nothing was moved.".into();
+            Line::Bad { summary: format!("folders: {clash}"), remedy }
         }
     });
     lines.extend(resolution());
@@ -62,15 +65,15 @@ fn print(lines: &[Line]) -> u8 {
         match line {
             Line::Good(summary) => say!("ok    {summary}"),
             Line::Note(summary) => say!("note  {summary}"),
-            Line::Bad { summary, mend } => {
-                say!("FAIL  {summary}\n      {mend}");
+            Line::Bad { summary, remedy } => {
+                say!("FAIL  {summary}\n      {remedy}");
                 code = COULD_NOT_WORK;
             }
         }
     }
     match code {
         DONE => say!("\nEverything that deliveries need is there."),
-        _ => say!("\nNothing was sent. Mend what is marked FAIL, then check again."),
+        _ => say!("\nNothing was sent. Fix what is marked FAIL, then check again."),
     }
     code
 }
@@ -85,7 +88,7 @@ fn folders(inbox: &Inbox) -> Vec<Line> {
         }
         lines.push(match filing::probe(folder) {
             Ok(()) => Line::Good(format!("{summary}: a file can be written, renamed and removed")),
-            Err(error) => Line::Bad { summary: format!("{summary}: {error}"), mend: mend(&error, role) },
+            Err(error) => Line::Bad { summary: format!("{summary}: {error}"), remedy: remedy(&error, role) },
         });
         lines.extend(readers(inbox, role, folder));
     }
@@ -97,11 +100,11 @@ fn resolution() -> Option<Line> {
     match dir::resolution() {
         Ok(Resolution::Openat2) => None,
         Ok(Resolution::Steps) => Some(Line::Note(
-            "openat2 is not to be had here (a kernel before 5.6, or RestrictSUIDSGID= or DynamicUser= in the unit): folders are opened one by one, which is as safe".into(),
+            "openat2 is not available here (a kernel before 5.6, or RestrictSUIDSGID= or DynamicUser= in the unit): folders are opened one by one, which is as safe".into(),
         )),
         Err(error) => Some(Line::Bad {
             summary: format!("folders cannot be opened: {error}"),
-            mend: "Look at what confines this process (SystemCallFilter= in the unit, containers).".into(),
+            remedy: "Look at what confines this process (SystemCallFilter= in the unit, containers).".into(),
         }),
     }
 }
@@ -137,7 +140,7 @@ fn readers(inbox: &Inbox, role: &str, folder: &Path) -> Option<Line> {
     })
 }
 
-fn mend(error: &io::Error, role: &str) -> String {
+fn remedy(error: &io::Error, role: &str) -> String {
     match error.kind() {
         io::ErrorKind::NotFound if role == "inbox" => "Make the folder, or mount the share that holds it.".into(),
         io::ErrorKind::NotFound => "Make the folder.".into(),
@@ -155,7 +158,7 @@ fn roster(inbox: &Inbox) -> Option<Line> {
         Ok(roster) => Line::Good(format!("{summary}: {} patients", roster.size())),
         Err(error) => Line::Bad {
             summary: format!("{summary}: {error}"),
-            mend: "Have the list exported again as CSV in UTF-8. Nothing of this inbox is sent before it is right."
+            remedy: "Have the list exported again as CSV in UTF-8 with commas or semicolons. Until then the documents of this inbox wait."
                 .into(),
         },
     })
@@ -170,11 +173,12 @@ fn ledger(path: &Path) -> Line {
         (Ok(None), Ok(())) => Line::Good(format!("{summary}: on a filesystem of this machine")),
         (Ok(Some(share)), _) => Line::Bad {
             summary: format!("{summary}: on a share ({share})"),
-            mend: "Put ledger.path on a disk of this machine: on a share a record can be lost after it was confirmed."
-                .into(),
+            remedy:
+                "Put ledger.path on a disk of this machine: on a share a record can be lost after it was confirmed."
+                    .into(),
         },
         (Err(error), _) | (_, Err(error)) => {
-            Line::Bad { summary: format!("{summary}: {error}"), mend: mend(&error, "ledger") }
+            Line::Bad { summary: format!("{summary}: {error}"), remedy: remedy(&error, "ledger") }
         }
     }
 }
@@ -184,8 +188,8 @@ async fn redox(config: &Config) -> Vec<Line> {
     let client = match Client::new(config.redox.clone()) {
         Ok(client) => client,
         Err(error) => {
-            let mend = "Mend that, or make a new key with: chartdrop keygen".into();
-            return vec![Line::Bad { summary: format!("{key}: {error}"), mend }];
+            let remedy = "Correct that, or make a new key with: chartdrop keygen".into();
+            return vec![Line::Bad { summary: format!("{key}: {error}"), remedy }];
         }
     };
     let mut lines = vec![Line::Good(format!("{key}: {}", config.redox.algorithm))];
@@ -196,14 +200,14 @@ async fn redox(config: &Config) -> Vec<Line> {
             lines.push(match token.skew {
                 Some(skew) if skew.abs() > SKEW => Line::Bad {
                     summary: format!("clock: {skew} seconds off Redox's"),
-                    mend: "Let the machine keep its time from the network: timedatectl set-ntp true".into(),
+                    remedy: "Let the machine keep its time from the network: timedatectl set-ntp true".into(),
                 },
                 Some(skew) => Line::Good(format!("clock: {skew} seconds off Redox's")),
                 None => Line::Good("clock: Redox did not tell its time".into()),
             });
         }
         Err(failure) => {
-            let (summary, mend) = match failure {
+            let (summary, remedy) = match failure {
                 Failure::Stop { summary, remedy, .. } | Failure::Rejected { summary, remedy, .. } => (summary, remedy),
                 other => (
                     other.to_string(),
@@ -211,7 +215,7 @@ async fn redox(config: &Config) -> Vec<Line> {
                         .into(),
                 ),
             };
-            lines.push(Line::Bad { summary: format!("token: {summary}"), mend });
+            lines.push(Line::Bad { summary: format!("token: {summary}"), remedy });
         }
     }
     lines

@@ -35,11 +35,11 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
-/// So long the daemon gets for a handful of documents.
+/// How long the daemon may take for a handful of documents.
 const ONCE: &str = "60s";
 /// How often the folders are looked at for news.
 const LOOK: Duration = Duration::from_millis(200);
-/// So long a daemon that was told to end may take.
+/// How long a daemon that was told to end may take.
 const GRACE: Duration = Duration::from_secs(12);
 
 const BIXBY: &str = r#"identifier = [{ system = "urn:redox:health-one:MR", value = "0000000001", type = "MR" }]
@@ -69,7 +69,7 @@ const DROPPED: [(&str, &[u8]); 8] = [
 const GOOD: usize = 3;
 const BAD: usize = 1;
 
-/// Runs the demo. Gives back the exit code: 0 when everything came as it should.
+/// Runs the demo. Returns the exit code: 0 when everything came as it should.
 pub async fn run(args: Args) -> anyhow::Result<u8> {
     let dir = args.dir.unwrap_or_else(|| std::env::temp_dir().join(format!("chartdrop-demo-{}", short_id())));
     fs::create_dir(&dir).with_context(|| format!("{} cannot be made (a new folder is needed)", dir.display()))?;
@@ -100,7 +100,7 @@ fn short_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()[..8].to_owned()
 }
 
-/// Key, folders and documents; gives back what the sandbox needs.
+/// Key, folders and documents; returns what the sandbox needs.
 fn prepare(dir: &Path) -> anyhow::Result<Options> {
     for folder in ["done", "failed"] {
         fs::create_dir(dir.join(folder))?;
@@ -224,7 +224,7 @@ fn words(note: &Path, folder: &str) -> anyhow::Result<String> {
     let summary =
         text.lines().skip_while(|line| *line != "What happened").skip(1).take_while(|line| line.starts_with(' '));
     let summary: Vec<_> = summary.flat_map(str::split_whitespace).collect();
-    Ok(format!("{}\n      What to do stands in the note beside it.", summary.join(" ")))
+    Ok(format!("{}\n      The note beside it says what to do.", summary.join(" ")))
 }
 
 fn notes(folder: &Path, ending: &str) -> std::io::Result<Vec<PathBuf>> {

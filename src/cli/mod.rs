@@ -95,8 +95,13 @@ enum Command {
     Man,
 }
 
-/// Does what the arguments say. Gives back the exit code.
+/// Does what the arguments say. Returns the exit code.
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+    let code = carry_out(cli).await?;
+    Ok(if output::has_failed() { COULD_NOT_WORK } else { code })
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<u8> {
     // `run` begins to log when it knows how.
     if !matches!(cli.command, Command::Run(_)) {
         log::start(Log::default());

@@ -1,16 +1,32 @@
 //! What a command prints: tables, times, and words that came from file names; and a closed pipe that ends it quietly.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
+
+/// The output could not be written, and this was said.
+static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Prints to the standard output. Whoever reads it may have had enough (`chartdrop history | head`): that is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            if !FAILED.swap(true, Ordering::Relaxed) {
+                writeln!(io::stderr(), "The output cannot be written: {error}").ok();
+            }
+            Ok(())
+        }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Whether something that was to be printed was lost, and somebody was there to read it.
+pub fn has_failed() -> bool {
+    FAILED.load(Ordering::Relaxed)
 }
 
 /// Prints one JSON document.

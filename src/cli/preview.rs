@@ -204,11 +204,7 @@ fn line(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Line {
             let late = Inbox { incomplete_after: Duration::ZERO, ..rules.inbox.clone() };
             let problem = match identify(root, Rules { inbox: &late, ..rules }, candidate, Instant::now()) {
                 Identified::Refused(problem) => view(problem),
-                Identified::NotYet { .. } | Identified::Ready(_) => ProblemView {
-                    code: "not-ready".into(),
-                    summary: format!("Not sent yet: {why}."),
-                    remedy: "It is looked at again by itself.".into(),
-                },
+                Identified::NotYet { .. } | Identified::Ready(_) => view(why),
             };
             Line { action: Action::Wait, problem: Some(problem), ..blank }
         }

@@ -36,12 +36,12 @@ pub struct Args {
     /// Deliver what is in the inboxes, then end (for cron).
     #[arg(long)]
     once: bool,
-    /// With --once: go on retrying for so long at most, for example 10m.
+    /// With --once: retry for at most this time, for example 10m.
     #[arg(long = "for", value_name = "DURATION", default_value = ONCE, requires = "once")]
     for_: units::Duration,
 }
 
-/// Runs until SIGTERM, SIGINT or, with `--once`, until everything is final. Gives back the exit code.
+/// Runs until SIGTERM, SIGINT or, with `--once`, until everything is final. Returns the exit code.
 pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     let config = Config::load(path)?;
     become_owner(&config.ledger)?;
@@ -50,7 +50,7 @@ pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     config.check_folders().map_err(|clash| anyhow::anyhow!("{}: {clash}", path.display()))?;
     if let Ok(Resolution::Steps) = dir::resolution() {
         info!(
-            "openat2 is not to be had here (a kernel before 5.6, or RestrictSUIDSGID= or DynamicUser= in the unit): folders are opened one by one, which is as safe"
+            "openat2 is not available here (a kernel before 5.6, or RestrictSUIDSGID= or DynamicUser= in the unit): folders are opened one by one, which is as safe"
         );
     }
     match make_folders(&config) {
@@ -153,7 +153,7 @@ fn end_on_signals(shutdown: CancellationToken) -> std::io::Result<Arc<OnceLock<&
             }
         };
         told.get_or_init(|| signal);
-        info!(signal, "told to end: no new deliveries are begun");
+        info!(signal, "told to end: no new deliveries are started");
         shutdown.cancel();
         std::future::pending::<()>().await;
     });
@@ -172,16 +172,16 @@ fn make_folders(config: &Config) -> Result<(), filing::FilingError> {
 fn report(summary: &Summary, engine: &Engine) -> u8 {
     say!("{} accepted, {} rejected, {} still in the inbox.", summary.accepted, summary.rejected, summary.waiting);
     if summary.rejected > 0 {
-        say!("Beside each rejected document in the failed folder lies a note that says why, and what to do.");
+        say!("Beside each rejected document in the failed folder is a note that says why, and what to do.");
     }
     for inbox in &summary.unreadable {
         say!(
-            "The inbox {inbox} cannot be worked on. Check that its folder is there and mounted, and that no other chartdrop runs."
+            "The inbox {inbox} cannot be read. Check that its folder is there and mounted, and that no other chartdrop runs."
         );
     }
     if summary.unread_folders > 0 {
         say!(
-            "Patient folders that cannot be read, or not all of them: {}. Nothing in them is counted, lost or sent. See that chartdrop may read them.",
+            "Patient folders that cannot be read, or not all of them: {}. Nothing in them is counted, lost or sent. Let chartdrop's user read them.",
             summary.unread_folders
         );
     }

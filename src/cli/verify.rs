@@ -19,7 +19,7 @@ pub struct Args {
     /// Compare every byte in done with its receipt as well (reads all of it).
     #[arg(long)]
     rehash: bool,
-    /// Count the documents of so many days; what does not add up is looked for in everything.
+    /// Count the documents of this many days; what does not add up is looked for in everything.
     #[arg(long, default_value_t = 30, value_name = "N")]
     days: u16,
     /// One JSON document in place of words.
@@ -27,7 +27,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Prints the report. Gives back the exit code.
+/// Prints the report. Returns the exit code.
 pub async fn run(config: &Path, args: Args) -> anyhow::Result<u8> {
     let config = Config::load(config)?;
     let ledger = source::ledger(&config)?;

@@ -15,6 +15,12 @@ pub(super) fn apart(config: &Config) -> Result<(), String> {
         (Some(a), Some(b)) => a.contains(b) || b.contains(a),
         _ => false,
     };
+    if config.ledger.is_file() {
+        return Err(format!(
+            "ledger.path = \"{}\" is a file: the ledger is a folder; name one that is not there yet, or an empty one",
+            config.ledger.display()
+        ));
+    }
     let ledger = find(&config.ledger);
     let roots: Vec<_> = config.inboxes.iter().map(|inbox| (&inbox.name, find(&inbox.path))).collect();
     for (i, (name, root)) in roots.iter().enumerate() {

@@ -27,7 +27,7 @@ use crate::{
     redox::Settings,
 };
 
-/// Where the configuration lies when neither `--config` nor `$CHARTDROP_CONFIG` says so.
+/// Where the configuration is when neither `--config` nor `$CHARTDROP_CONFIG` says so.
 pub const DEFAULT_PATH: &str = "/etc/chartdrop/config.toml";
 
 /// Everything that the operator decides.
@@ -76,11 +76,11 @@ pub struct Inbox {
     pub destination: Destination,
     /// How long a file must stay as it is before it is read.
     pub settle: Duration,
-    /// How long a settled document still lies before it is sent, so that it can be taken back.
+    /// How long a settled document still waits before it is sent, so that it can be taken back.
     pub hold: Duration,
     /// How long a document whose end is missing is waited for.
     pub incomplete_after: Duration,
-    /// A sidecar that came so long before its document is not taken without a person.
+    /// A sidecar that came this long before its document is not used without a person.
     pub orphan_after: Duration,
     /// Whether the words of a patient folder's name must agree with the patient's name.
     pub folder_name: FolderName,
@@ -174,9 +174,9 @@ pub struct Delivery {
     pub retry_first: Duration,
     /// The longest pause of a retry.
     pub retry_max: Duration,
-    /// After so long of tries a delivery is filed as failed.
+    /// After this time of tries a delivery is filed as failed.
     pub give_up_after: Duration,
-    /// A document that has waited in its inbox for so long raises an alarm in the log.
+    /// A document that has waited in its inbox for this time raises an alarm in the log.
     pub alarm_after: Duration,
     /// An upload older than this is not referenced any more but made again.
     pub upload_max_age: Duration,
@@ -236,7 +236,7 @@ pub enum ConfigError {
     Check {
         /// Which file.
         path: PathBuf,
-        /// Key and mend, in words.
+        /// Where it is, what is wrong and what to do.
         what: String,
     },
 }
@@ -253,7 +253,7 @@ impl Config {
         let absolute = std::path::absolute(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
         let folder = absolute.parent().unwrap_or(&absolute);
         let raw = strict::toml(bytes).map_err(|error| ConfigError::Parse { path: path.into(), error })?;
-        raw::check(raw, folder).map_err(|what| ConfigError::Check { path: path.into(), what })
+        raw::check(raw, folder).map_err(|fault| ConfigError::Check { path: path.into(), what: fault.located(bytes) })
     }
 
     /// Compares the folders by what they are on this machine; [`Config::parse`] compares them only as they are written.

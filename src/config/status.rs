@@ -7,7 +7,12 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use super::{
+    raw::{Fault, fault},
+    strict::refuse,
+};
 
 /// Where systemd lets the service keep its socket.
 const RUNTIME_FOLDER: &str = "/run/chartdrop";
@@ -99,6 +104,7 @@ pub enum LogFormat {
 pub(super) struct RawStatus {
     socket: Option<PathBuf>,
     socket_group: Option<String>,
+    #[serde(deserialize_with = "listen")]
     listen: Option<SocketAddr>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -124,33 +130,43 @@ impl Default for RawStatus {
 
 impl RawStatus {
     /// Checks what the types cannot say; relative paths become absolute beneath `folder`. The error is for a person.
-    pub(super) fn check(self, folder: &Path, ledger: &Path) -> Result<Status, String> {
+    pub(super) fn check(self, folder: &Path, ledger: &Path) -> Result<Status, Fault> {
         let tls = match (self.tls_certificate, self.tls_key) {
             (Some(certificate), Some(key)) => {
                 Some(Tls { certificate: folder.join(certificate), key: folder.join(key) })
             }
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                return Err("status.tls_certificate and status.tls_key belong together: set both or none".into());
+                return Err(fault(
+                    ["status", "tls_key"],
+                    "status.tls_certificate and status.tls_key belong together: set both or none",
+                ));
             }
         };
         let is_open = self.listen.is_some_and(|address| !address.ip().is_loopback());
         if is_open && (tls.is_none() || self.users.is_none()) {
-            return Err(
+            return Err(fault(
+                ["status", "listen"],
                 "status.listen is an address that other machines reach: that needs tls_certificate, tls_key and \
-                 users. Without them use a loopback address such as \"127.0.0.1:8780\""
-                    .into(),
-            );
+                 users. Without them use a loopback address such as \"127.0.0.1:8780\"",
+            ));
         }
         if self.contact.as_ref().is_some_and(|words| {
             words.trim().is_empty() || words.len() > LONGEST_CONTACT || words.chars().any(char::is_control)
         }) {
-            return Err(format!("status.contact must be one line of 1 to {LONGEST_CONTACT} bytes"));
+            return Err(fault(
+                ["status", "contact"],
+                format!("status.contact must be one line of 1 to {LONGEST_CONTACT} bytes"),
+            ));
         }
         let time_zone = match self.time_zone.as_str() {
             "system" => TimeZone::system(),
-            name => TimeZone::get(name)
-                .map_err(|_| "status.time_zone must be \"system\" or a name such as \"America/Chicago\"".to_owned())?,
+            name => TimeZone::get(name).map_err(|_| {
+                fault(
+                    ["status", "time_zone"],
+                    "status.time_zone must be \"system\" or a name such as \"America/Chicago\"",
+                )
+            })?,
         };
         Ok(Status {
             socket: self.socket.map_or_else(|| default_socket(ledger), |socket| folder.join(socket)),
@@ -162,6 +178,11 @@ impl RawStatus {
             time_zone,
         })
     }
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|_| refuse("an address and a port, such as \"127.0.0.1:8780\""))
 }
 
 /// In systemd's runtime folder; without one, beside the ledger.
@@ -181,7 +202,7 @@ mod tests {
 
     fn check(text: &str) -> Result<Status, String> {
         let raw: RawStatus = toml::from_str(text).unwrap();
-        raw.check(Path::new("/etc/chartdrop"), Path::new("/var/lib/chartdrop/ledger"))
+        raw.check(Path::new("/etc/chartdrop"), Path::new("/var/lib/chartdrop/ledger")).map_err(|fault| fault.what)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{fmt, mem};
 
 use serde::de::{self, DeserializeOwned, Unexpected};
 
-use tree::{Node, Problem};
+use tree::{Node, Problem, Value};
 
 /// What is wrong with a file, and where; holds none of its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,29 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
 fn parse<T: DeserializeOwned>(bytes: &[u8], read: fn(&str) -> Result<Node, Problem>) -> Result<T, ParseError> {
     let text = decode(bytes)?;
     read(text).and_then(|root| T::deserialize(&root)).map_err(|problem| located(text, problem))
+}
+
+/// Where a key is in a TOML document, counted from 1; the position of the nearest table around it where the key is not there.
+/// A number is an element of a list. `None` for text that is not TOML.
+pub fn place(bytes: &[u8], key: &[String]) -> Option<(usize, usize)> {
+    let text = decode(bytes).ok()?;
+    let root = read::toml(text).ok()?;
+    let (mut node, mut at) = (&root, root.at);
+    for step in key {
+        match &node.value {
+            Value::Table(entries) => {
+                let Some(entry) = entries.iter().find(|entry| entry.key == *step) else { break };
+                (node, at) = (&entry.value, entry.at);
+            }
+            Value::List(items) => {
+                let Some(item) = step.parse::<usize>().ok().and_then(|index| items.get(index)) else { break };
+                (node, at) = (item, item.at);
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Text(_) => break,
+        }
+    }
+    let found = located(text, Problem::syntax(at, ""));
+    Some((found.line, found.column))
 }
 
 /// The text without its byte order mark, which Windows Notepad writes.

@@ -26,7 +26,7 @@ const MINIMAL: &str = r#"
 
 fn load(text: &str) -> Result<Config, String> {
     let raw: Raw = strict::toml(text.as_bytes()).map_err(|error| error.to_string())?;
-    raw::check(raw, Path::new("/etc/chartdrop"))
+    raw::check(raw, Path::new("/etc/chartdrop")).map_err(|fault| fault.located(text.as_bytes()))
 }
 
 fn error(text: &str) -> String {
@@ -141,6 +141,113 @@ fn what_makes_no_sense_is_refused_with_words() {
     }
     let second = "[[inbox]]\nname = \"front-desk\"\npath = \"/srv/other/inbox\"\ndestination = \"x\"\n";
     assert!(error(&format!("{MINIMAL}\n{second}")).contains("two inboxes"));
+}
+
+#[test]
+fn every_error_names_the_place_the_key_the_cause_and_the_fix() {
+    let pattern = "folder_pattern = '^(?<identifier>[0-9]+)'";
+    for (from, to, place, words) in [
+        // What people get wrong first.
+        ("[[inbox]]", "[inbox]", "line 2, column 5", &["\"inbox\"", "[[inbox]] instead of [inbox]"][..]),
+        ("[[inbox]]", "[[inboxes]]", "line 2, column 7", &["\"inboxes\"", "did you mean \"inbox\"?"]),
+        ("[redox]", "[redoxx]", "line 11, column 6", &["\"redoxx\"", "did you mean \"redox\"?"]),
+        ("destination =", "destinaton =", "line 5, column 5", &["\"destinaton\"", "did you mean \"destination\"?"]),
+        ("destination = \"redox-fhir-sandbox\"\n", "\n", "line 2, column 5", &["\"destination\" is missing"]),
+        (
+            "path = \"/srv/chartdrop/inbox\"",
+            "path = 5",
+            "line 4, column 12",
+            &["\"path\"", "a path in quotes", "whole number"],
+        ),
+        ("path = \"/srv/chartdrop/inbox\"", "path = /srv", "line 4, column 12", &["not valid TOML"]),
+        // Regular expressions.
+        (
+            pattern,
+            "folder_pattern = '^(?<identifier>[0-9]+'",
+            "line 8, column 22",
+            &["\"folder_pattern\"", "unclosed group", "character 2"],
+        ),
+        (pattern, "folder_pattern = '^(?<identifier>[0-9)+'", "line 8, column 22", &["unclosed character class"]),
+        (pattern, "folder_pattern = '^(?<identifier>[0-9]{99999999})'", "line 8, column 22", &["cannot be used"]),
+        (pattern, "folder_pattern = '^[0-9]+'", "line 8, column 22", &["a group for the patient's number"]),
+        (pattern, "folder_pattern = 7", "line 8, column 22", &["text in quotes"]),
+        // Durations and sizes.
+        (
+            "[inbox.patient]",
+            "settle = \"5 parsecs\"\n[inbox.patient]",
+            "line 6, column 14",
+            &["\"settle\"", "\"2s\", \"10m\""],
+        ),
+        ("[inbox.patient]", "settle = 5\n[inbox.patient]", "line 6, column 14", &["\"settle\"", "not a whole number"]),
+        (
+            "[inbox.patient]",
+            "hold = \"1 month\"\n[inbox.patient]",
+            "line 6, column 12",
+            &["\"hold\"", "say it in days"],
+        ),
+        (
+            "[redox]",
+            "[delivery]\nsize_limit = 0\n[redox]",
+            "line 12, column 14",
+            &["\"size_limit\"", "more than nothing", "\"30MB\""],
+        ),
+        ("[redox]", "[delivery]\nsize_limit = \"0MB\"\n[redox]", "line 12, column 14", &["more than nothing"]),
+        ("[redox]", "[delivery]\nsize_limit = \"30 megs\"\n[redox]", "line 12, column 14", &["a size such as"]),
+        ("[redox]", "[ledger]\nhistory = \"1s\"\n[redox]", "line 12, column 11", &["\"history\"", "at least a day"]),
+        ("[redox]", "[ledger]\nhistory = \"23h\"\n[redox]", "line 12, column 11", &["at least a day"]),
+        ("[redox]", "[status]\nlisten = \"8780\"\n[redox]", "line 12, column 10", &["\"listen\"", "127.0.0.1:8780"]),
+        // What only the whole of it shows.
+        ("name = \"front-desk\"", "name = \"front desk\"", "line 3, column 5", &["name", "without spaces"]),
+        ("destination = \"redox-fhir-sandbox\"", "destination = \"a/b\"", "line 5, column 5", &["destination", "slug"]),
+        (pattern, "", "line 6, column 12", &["no folder_pattern", "leave both out"]),
+        ("identifier_system = \"urn:redox:health-one:MR\"", "identifier_system = \"MR\"", "line 7, column 5", &["URI"]),
+        (
+            "client_id = \"00000000-0000-0000-0000-000000000000\"",
+            "client_id = \"…\"",
+            "line 13, column 5",
+            &["copy it from"],
+        ),
+        ("system = \"http://loinc.org\"", "system = \"LOINC\"", "line 10, column 5", &["document_types.referral"]),
+        ("[redox]", "[delivery]\nconcurrency = 0\n[redox]", "line 12, column 1", &["between 1 and 64"]),
+        ("[redox]", "[delivery]\nretry_first = \"2h\"\n[redox]", "line 12, column 1", &["retry_max"]),
+        ("[redox]", "[file_types]\n\".docx\" = \"a/b\"\n[redox]", "line 12, column 1", &["without a dot"]),
+        (
+            "[inbox.patient]",
+            "[inbox.document]\ntype = \"referal\"\n[inbox.patient]",
+            "line 7, column 1",
+            &["\"referral\""],
+        ),
+    ] {
+        assert!(MINIMAL.contains(from), "{from}");
+        let said = error(&MINIMAL.replacen(from, to, 1));
+        for words in [place].iter().chain(words) {
+            assert!(said.contains(words), "{to}: {words:?} is not in: {said}");
+        }
+    }
+    let second = "[[inbox]]\nname = \"front-desk\"\npath = \"/srv/other/inbox\"\ndestination = \"x\"\n";
+    let said = error(&format!("{MINIMAL}{second}"));
+    assert!(said.starts_with("line 17, column 1: two inboxes are called front-desk"), "{said}");
+    let alone = MINIMAL.split("[document_types]").nth(1).unwrap().split_once('\n').unwrap().1;
+    let said = error(&format!("[document_types]\n{alone}"));
+    assert!(said.contains("there is no [[inbox]]: add one"), "{said}");
+}
+
+#[test]
+fn durations_and_sizes_as_people_write_them_are_understood() {
+    let text = MINIMAL.replacen("[inbox.patient]", "settle = \"5 sec\"\nhold = \"1 min\"\n[inbox.patient]", 1);
+    let config =
+        load(&format!("{text}\n[delivery]\nsize_limit = \"20 mb\"\n[ledger]\nhistory = \"90 days\"\n")).unwrap();
+    assert_eq!((config.inboxes[0].settle.as_secs(), config.inboxes[0].hold.as_secs()), (5, 60));
+    assert_eq!((config.delivery.size_limit, config.history.as_secs()), (20_000_000, 90 * 86_400));
+}
+
+#[test]
+fn a_ledger_that_is_a_file_is_refused_with_words() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ledger"), "").unwrap();
+    let text = format!("{MINIMAL}\n[ledger]\npath = \"{}\"\n", folder.path().join("ledger").display());
+    let said = load(&text).unwrap().check_folders().unwrap_err();
+    assert!(said.contains("ledger.path") && said.contains("is a file"), "{said}");
 }
 
 #[test]

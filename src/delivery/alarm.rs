@@ -21,7 +21,7 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// Takes note of how many documents wait, and for how long the oldest has; gives back what is to be said.
+    /// Takes note of how many documents wait, and for how long the oldest has; returns what is to be said.
     pub fn observe(&mut self, waiting: usize, oldest: Duration, limit: Duration) -> Option<Word> {
         let late = waiting > 0 && oldest >= limit;
         let word = match self.said {

@@ -10,7 +10,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{config::Config, model::path::RelPath};
+use crate::{
+    config::Config,
+    model::{path::RelPath, problem::Problem},
+};
 
 /// At most so many waiting documents of an inbox are listed; the number of all of them is always exact.
 pub const MOST_WAITING: usize = 10_000;
@@ -107,6 +110,13 @@ impl Words {
     /// All three parts.
     pub fn new(code: impl Into<String>, summary: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code: code.into(), summary: summary.into(), remedy: remedy.into() }
+    }
+}
+
+impl From<Problem> for Words {
+    fn from(problem: Problem) -> Self {
+        let Problem { code, summary, remedy } = problem;
+        Self { code: code.into(), summary, remedy }
     }
 }
 

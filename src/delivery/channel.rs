@@ -7,7 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::document::DeliveryId;
+use crate::model::{
+    document::DeliveryId,
+    problem::{Problem, catalogue as known},
+};
 
 /// The pauses between probes of a channel that a person must fix: the first, and the longest.
 const STOPPED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
@@ -91,9 +94,15 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Trouble that is certain to concern the whole channel.
+    fn of(problem: Problem, state: ChannelState) -> Self {
+        let Problem { code, summary, remedy } = problem;
+        Self { code: code.into(), state, is_confirmed: true, summary, remedy }
+    }
+
     /// Whether somebody should look: not at a pause that a person made, nor at Redox's own limit.
     pub fn is_alarm(&self) -> bool {
-        self.state != ChannelState::Paused && self.code != "too-many-requests"
+        self.state != ChannelState::Paused && self.code != known::TOO_MANY_REQUESTS.code
     }
 
     /// Whether a person must fix something first, for all that is known.
@@ -195,27 +204,13 @@ impl Channel {
 
     /// Everybody waits: Redox asked for it. Returns until when, and whether this is news.
     pub fn back_off(&self, now: Instant, wait: Duration, summary: String) -> (Instant, bool) {
-        let trouble = Trouble {
-            code: "too-many-requests".into(),
-            state: ChannelState::BackingOff,
-            is_confirmed: true,
-            summary,
-            remedy: "Nothing: chartdrop goes on by itself when the time is over.".into(),
-        };
+        let trouble = Trouble::of(known::TOO_MANY_REQUESTS.because(summary), ChannelState::BackingOff);
         self.with(|state| state.close(now + wait, trouble))
     }
 
     /// The server cannot be reached: everybody waits for one probe. Returns until when, and whether this is news.
-    pub fn unreachable(
-        &self,
-        now: Instant,
-        jitter: f64,
-        code: &str,
-        summary: String,
-        remedy: String,
-    ) -> (Instant, bool) {
-        let trouble =
-            Trouble { code: code.into(), state: ChannelState::BackingOff, is_confirmed: true, summary, remedy };
+    pub fn unreachable(&self, now: Instant, jitter: f64, problem: Problem) -> (Instant, bool) {
+        let trouble = Trouble::of(problem, ChannelState::BackingOff);
         self.with(|state| {
             let until = now + state.pause(UNREACHABLE).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
             state.close_unless_late(now, until, trouble)
@@ -264,15 +259,12 @@ impl Channel {
     /// Why it is closed, if it is.
     pub fn trouble(&self) -> Option<Trouble> {
         self.with(|state| match &state.paused {
-            Some(why) => Some(Trouble {
-                code: "channel-paused".into(),
-                state: ChannelState::Paused,
-                is_confirmed: true,
-                summary: format!(
+            Some(why) => {
+                let summary = format!(
                     "Nothing is sent to this destination: {why}. Documents wait in the inbox, and nothing is lost."
-                ),
-                remedy: "When deliveries may go on, resume the destination (`chartdrop resume`).".into(),
-            }),
+                );
+                Some(Trouble::of(known::CHANNEL_PAUSED.because(summary), ChannelState::Paused))
+            }
             None => state.closed.as_ref().map(|closed| closed.trouble.clone()),
         })
     }
@@ -407,7 +399,7 @@ mod tests {
     fn an_unreachable_server_is_said_once_and_probed_within_five_minutes() {
         let (channel, mut now) = (Channel::default(), Instant::now());
         for round in 0..20 {
-            let (until, news) = channel.unreachable(now, 1.0, "refused", "x".into(), "y".into());
+            let (until, news) = channel.unreachable(now, 1.0, known::UNREACHABLE_REFUSED.problem());
             assert_eq!(news, round == 0);
             assert!(until - now <= Duration::from_secs(300), "{round}");
             now = until;
@@ -420,14 +412,14 @@ mod tests {
     fn failures_of_those_that_were_under_way_together_count_as_one() {
         let (channel, now) = (Channel::default(), Instant::now());
         let admitted: Vec<_> = (0..8).map(|n| pass(&channel, now, id(n)).unwrap()).collect();
-        let untils = admitted.iter().map(|_| channel.unreachable(now, 1.0, "refused", "x".into(), "y".into()));
+        let untils = admitted.iter().map(|_| channel.unreachable(now, 1.0, known::UNREACHABLE_REFUSED.problem()));
         let untils: Vec<_> = untils.collect();
         assert!(untils.iter().all(|(until, _)| *until - now == UNREACHABLE.0), "{untils:?}");
         assert_eq!(untils.iter().filter(|(_, is_news)| *is_news).count(), 1);
         drop(admitted);
         let due = channel.next_probe().unwrap();
         let probe = pass(&channel, due, id(9)).unwrap();
-        let (until, _) = channel.unreachable(due, 1.0, "refused", "x".into(), "y".into());
+        let (until, _) = channel.unreachable(due, 1.0, known::UNREACHABLE_REFUSED.problem());
         drop(probe);
         assert_eq!(until - due, UNREACHABLE.0 * 2, "a probe shows that it lasts");
     }

@@ -18,7 +18,7 @@ use crate::{
     platform::effect,
 };
 
-/// A folder that has been gone for so long was removed, and not just unmounted.
+/// A folder that has been gone for this time was removed, and not just unmounted.
 pub(super) const LONG_GONE: Duration = Duration::from_secs(24 * 3600);
 
 impl Engine {
@@ -121,10 +121,10 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         {
             return Ok(false);
         }
-        // Refused unread and taken away, or written anew and refused on its own: there is nothing that a note would tell.
+        // Refused unread and taken away, or written again and refused on its own: there is nothing that a note would tell.
         None if matches!(&row.stage, Stage::Rejected(rejected) if row.document.is_none() && !rejected.reason.maybe_sent) =>
             {}
-        // Taken away by somebody. The note says what became of it, where the document would lie.
+        // Taken away by somebody. The note says what became of it, where the document would be.
         None => {
             let nothing = Found { document: place.clone(), state: None, device: None, sidecar: None };
             filing::write_note(inbox, end, &filing::plan(inbox, end, place, &nothing)?, &note)?;
@@ -153,7 +153,7 @@ fn sidecar_stays(inbox: &Inbox, found: &Found) -> bool {
     now.is_ok_and(|now| !state.same_content_state(&FileState::of(&now)))
 }
 
-/// Whether the patient's folder is there, or the inbox for a document that lies beside the folders.
+/// Whether the patient's folder is there, or the inbox for a document beside the folders.
 pub(super) fn has_patient_folder(inbox: &Inbox, place: &RelPath) -> std::io::Result<bool> {
     match place.first_folder() {
         Some(folder) => effect::lies_at(&inbox.path.join(folder)),

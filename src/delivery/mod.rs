@@ -59,7 +59,7 @@ pub mod fuzzing {
     pub use super::lifecycle::fits;
 }
 
-/// Why deliveries cannot go on at all. Whatever lies in the inboxes stays there.
+/// Why deliveries cannot go on at all. What is in the inboxes stays there.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The record of what was sent is not to be relied on.

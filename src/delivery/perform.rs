@@ -22,7 +22,7 @@ use crate::{
         receipt::{Receipt, Status},
     },
     ledger::{Delivery, Stage},
-    model::{message::Upload, path::InboxPath},
+    model::{message::Upload, path::InboxPath, problem::catalogue as known},
     redox::{self, Failure, Unreachable},
 };
 
@@ -76,11 +76,8 @@ impl Engine {
             }
         };
         if !lifecycle::fits_with(row, upload.as_ref()) {
-            let (code, summary) = (
-                "too-many-words",
-                "The document, what is said of it and Redox's reference to its file are too long together.",
-            );
-            let remedy = "Shorten the document's name, its title or its description, then move the document (and its sidecar) back into the patient's folder in the inbox.";
+            let known::Kind { code, remedy, .. } = known::TOO_MANY_WORDS;
+            let summary = "The document, what is said of it and Redox's reference to its file are too long together.";
             let event = Event::Rejected { code: code.into(), summary: summary.into(), remedy: remedy.into() };
             return Ok(at_once(event));
         }
@@ -141,10 +138,14 @@ impl Engine {
             Failure::Later { why, retry_after } => Event::Later { why, retry_after, took: began.elapsed() },
             Failure::Unreachable { kind, why } => {
                 let jitter = self.facts().jitter;
-                let (code, remedy) = unreachable(kind);
-                let closed = self.channel(item).unreachable(Instant::now(), jitter, code, why.clone(), remedy.into());
-                if closed.1 {
-                    error!(code, why, "Redox cannot be reached; nothing is lost, and it is tried until it works");
+                let kind = unreachable(kind);
+                let summary = format!("{}: {why}", kind.means.trim_end_matches('.'));
+                let problem = kind.because(documents_wait(&summary));
+                if self.channel(item).unreachable(Instant::now(), jitter, problem).1 {
+                    error!(
+                        code = kind.code,
+                        why, "Redox cannot be reached; nothing is lost, and it is tried until it works"
+                    );
                 }
                 return self.channel_closed(why, None, item);
             }
@@ -160,7 +161,9 @@ impl Engine {
             }
             Failure::Throttled { why, wait } => {
                 // Redox counts the requests of all destinations together.
-                let closed = self.channels.values().map(|channel| channel.back_off(Instant::now(), wait, why.clone()));
+                let summary = documents_wait(&why);
+                let closed =
+                    self.channels.values().map(|channel| channel.back_off(Instant::now(), wait, summary.clone()));
                 if closed.fold(false, |news, (_, is_news)| news || is_news) {
                     warn!(
                         seconds = wait.as_secs(),
@@ -171,12 +174,18 @@ impl Engine {
             }
             Failure::Stop { status, code, summary, remedy } => {
                 let state = ChannelState::Stopped;
-                let trouble = Trouble { code, state, is_confirmed: false, summary: summary.clone(), remedy };
+                let trouble = Trouble {
+                    code: code.clone(),
+                    state,
+                    is_confirmed: false,
+                    summary: documents_wait(&summary),
+                    remedy,
+                };
                 match self.channel(item).refuse(Instant::now(), row.id(), status, trouble) {
                     Refusal::Document => Event::OnlyThisRefused { status },
                     Refusal::Channel { news } => {
                         if news {
-                            error!(delivery = %row.id(), "nothing is sent for now: {words}");
+                            error!(delivery = %row.id(), code, "nothing is sent for now: {words}");
                         }
                         return self.channel_closed(summary, None, item);
                     }
@@ -249,7 +258,7 @@ impl Engine {
     /// A document stays where it is for now. One alarm an incident, however many documents wait for its end.
     pub(super) fn not_filed(&self, item: &Item<'_>, error: &FilingError) -> Outcome {
         if self.filing_blocked.lock().unwrap_or_else(PoisonError::into_inner).insert(item.inbox.name.clone()) {
-            error!(inbox = %item.inbox.name, "{error}; it is tried again until it works, and nothing is sent again");
+            error!(inbox = %item.inbox.name, code = known::NOT_FILED.code, "{error}; it is tried again until it works, and nothing is sent again");
         }
         self.filing_pending.store(true, Ordering::Relaxed);
         wait(self.file_again(), Waiting::Filing)
@@ -310,27 +319,22 @@ pub(super) fn note(row: &Delivery, sidecar_stays: bool) -> Option<Note> {
     }
 }
 
-/// The code and the remedy of a server that cannot be reached.
-fn unreachable(kind: Unreachable) -> (&'static str, &'static str) {
+/// The problem of a server that cannot be reached.
+fn unreachable(kind: Unreachable) -> &'static known::Kind {
     match kind {
-        Unreachable::Refused => (
-            "unreachable-refused",
-            "Check redox.base_url and the firewall: nobody listens at that address, or something in between refuses.",
-        ),
-        Unreachable::Dns => (
-            "unreachable-dns",
-            "Check redox.base_url and this machine's name service (DNS): the server's name has no address.",
-        ),
-        Unreachable::Tls => (
-            "unreachable-tls",
-            "If a proxy looks into encrypted connections, name its certificate in redox.ca_file; if a certificate is expired, check this machine's clock; else report it to Redox.",
-        ),
-        Unreachable::Timeout => {
-            ("unreachable-timeout", "Check this machine's network and firewall: the server does not answer.")
-        }
-        Unreachable::Proxy => ("unreachable-proxy", "Check redox.proxy (or HTTPS_PROXY) and the proxy itself."),
-        Unreachable::Other => ("unreachable", "Check this machine's network."),
+        Unreachable::Refused => &known::UNREACHABLE_REFUSED,
+        Unreachable::Dns => &known::UNREACHABLE_DNS,
+        Unreachable::Tls => &known::UNREACHABLE_TLS,
+        Unreachable::Timeout => &known::UNREACHABLE_TIMEOUT,
+        Unreachable::Proxy => &known::UNREACHABLE_PROXY,
+        Unreachable::Other => &known::UNREACHABLE,
     }
+}
+
+/// A sentence about a whole destination, and what becomes of its documents.
+fn documents_wait(summary: &str) -> String {
+    let end = if summary.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{summary}{end} Documents wait in the inbox.")
 }
 
 fn at_once(event: Event) -> Performed {
@@ -339,5 +343,8 @@ fn at_once(event: Event) -> Performed {
 
 /// Identify it again soon.
 fn changed(upload: Option<Upload>) -> Performed {
-    Performed { event: Event::Changed { upload }, rest: wait(SOON, Waiting::Inbox("it changed while it was sent")) }
+    Performed {
+        event: Event::Changed { upload },
+        rest: wait(SOON, Waiting::Inbox(known::CHANGED_WHILE_SENT.problem())),
+    }
 }

@@ -26,7 +26,7 @@ use crate::{
     config::Inbox,
     filing,
     inbox::{self, Candidate, Listing, Lock, Observation, Settler, Timing, Watcher, scan},
-    model::path::RelPath,
+    model::{path::RelPath, problem::catalogue as known},
     platform::heartbeat::Heartbeat,
 };
 
@@ -42,12 +42,6 @@ const START: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(10);
 /// How soon an inbox that could not be read is tried again.
 const INBOX_AGAIN: Duration = Duration::from_secs(2);
-
-/// Codes of alarms.
-const WAITING_TOO_LONG: &str = "waiting-too-long";
-const FOLDER_UNREADABLE: &str = "folder-unreadable";
-const UNREACHABLE: &str = "inbox-unreachable";
-const TAKEN: &str = "inbox-taken";
 
 /// How long to go on.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +62,7 @@ pub struct Summary {
     pub accepted: u64,
     /// Documents filed as failed.
     pub rejected: u64,
-    /// Documents that still lie in the inboxes.
+    /// Documents that are still in the inboxes.
     pub waiting: usize,
     /// Inboxes that could not be read when it ended.
     pub unreadable: Vec<String>,
@@ -207,7 +201,7 @@ impl InboxLoop {
             let known = mounts.clone();
             let pulse = self.pulse.clone();
             pulse.expect_next_by(began);
-            // The watch stands before the scan looks: what comes in between is seen by one or the other.
+            // The watch is set before the scan looks: what comes in between is seen by one or the other.
             let (kept, held, pause, listing) = tokio::task::spawn_blocking(move || {
                 let pause = watcher.keep(&known);
                 engine.vetting.look(&inbox);
@@ -314,7 +308,7 @@ impl InboxLoop {
         });
     }
 
-    /// Takes note of an outcome; gives back when the document is to be looked at again.
+    /// Takes note of an outcome; returns when the document is to be looked at again.
     fn note(&mut self, path: RelPath, outcome: Outcome) -> Instant {
         self.waits.remove(&path);
         match outcome {
@@ -347,7 +341,7 @@ impl InboxLoop {
         nudged.some.iter().for_each(|path| self.settler.hurry(Some(path), now));
     }
 
-    /// In [`Mode::Once`]: the time is up, or a person must mend the channel first.
+    /// In [`Mode::Once`]: the time is up, or a person must fix the channel first.
     fn is_over(&self) -> bool {
         match self.mode {
             Mode::Forever => false,
@@ -374,7 +368,7 @@ impl InboxLoop {
         };
         match timeout(GRACE, end).await {
             Ok(result) => result?,
-            Err(_) => warn!("a request took too long to wait for; its delivery is taken up at the next start"),
+            Err(_) => warn!("a request took too long to wait for; its delivery goes on at the next start"),
         }
         let root = self.inbox.path.clone();
         match tokio::task::spawn_blocking(move || scan(&root, || {})).await.map_err(broken)? {
@@ -393,20 +387,14 @@ impl InboxLoop {
         let moment = |due: Instant| super::lifecycle::after(clock, due.saturating_duration_since(now));
         let ready = found.ready.iter().chain(&self.queue).map(|candidate| (&candidate.path, Some(now)));
         let others = found.waiting.iter().map(|(path, due)| (path, *due));
-        let unread = || {
-            Words::new(
-                "folder-unreadable",
-                "Its patient folder cannot be read, or not all of it.",
-                "Let chartdrop read it; it is tried again by itself.",
-            )
-        };
+        let unread = || known::FOLDER_UNREADABLE.problem().into();
         let waiting = |(path, due): (&RelPath, Option<Instant>)| {
             let stamp = listing.entries.get(path)?.stamp;
             let (state, problem) = match (self.waits.get(path), due) {
                 // These have a row, which says why.
                 (Some(Waiting::Retry | Waiting::Channel | Waiting::Held | Waiting::Filing), _) => return None,
                 (_, None) => (WaitingState::Incomplete, Some(unread())),
-                (Some(Waiting::Inbox(why)), _) => (WaitingState::Incomplete, Some(not_yet(why))),
+                (Some(Waiting::Inbox(why)), _) => (WaitingState::Incomplete, Some(why.clone().into())),
                 (Some(Waiting::Shutdown) | None, Some(_)) => (WaitingState::Settling, None),
             };
             let until = due.filter(|due| *due > now).map(moment);
@@ -419,14 +407,12 @@ impl InboxLoop {
         let stray = |stray: &inbox::Waiting| {
             let stamp = listing.entries.get(&stray.path).map(|entry| entry.stamp);
             let since = stamp.and_then(|stamp| Timestamp::from_nanosecond(stamp.ctime).ok()).unwrap_or(clock);
-            let (code, summary, remedy) =
-                (stray.problem.code, stray.problem.summary.as_str(), stray.problem.remedy.as_str());
             WaitingDocument {
                 path: stray.path.clone(),
                 size: stamp.map_or(0, |stamp| stamp.size),
                 since,
                 state: WaitingState::Incomplete,
-                problem: Some(Words::new(code, summary, remedy)),
+                problem: Some(stray.problem.clone().into()),
                 hold_from: None,
                 until: stray.until.filter(|until| *until > now).map(moment),
             }
@@ -453,27 +439,26 @@ impl InboxLoop {
         let (inbox, minutes) = (&self.inbox.name, oldest.as_secs() / 60);
         match self.alarm.observe(waiting, oldest, self.engine.tuned().alarm_after) {
             Some(Word::Begins) => {
-                let summary = format!("Documents have waited for {minutes} minutes or longer.");
-                let remedy = "`chartdrop status` says why they wait. Nothing is lost.";
-                self.engine.board.raise(Some(inbox), Words::new(WAITING_TOO_LONG, summary, remedy));
-                error!(%inbox, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
+                let summary = format!("Documents have waited for {minutes} minutes or longer. Nothing is lost.");
+                self.engine.board.raise(Some(inbox), known::WAITING_TOO_LONG.because(summary).into());
+                error!(%inbox, code = known::WAITING_TOO_LONG.code, waiting, minutes, "ALARM: documents have waited too long; nothing is lost, `chartdrop status` says why they wait");
                 // Of what is not identified yet the ledger knows nothing.
                 let mut reasons = BTreeMap::<_, usize>::new();
                 for why in self.waits.values() {
                     if let Waiting::Inbox(why) = why {
-                        *reasons.entry(why).or_default() += 1;
+                        *reasons.entry((why.code, why.meaning())).or_default() += 1;
                     }
                 }
                 for stray in &self.strays {
-                    *reasons.entry(&stray.why).or_default() += 1;
+                    *reasons.entry((stray.problem.code, stray.problem.meaning())).or_default() += 1;
                 }
-                for (why, documents) in reasons {
-                    warn!(%inbox, documents, "not sent yet: {why}");
+                for ((code, meaning), documents) in reasons {
+                    warn!(%inbox, documents, code, "not sent yet: {meaning}");
                 }
             }
             Some(Word::Grows) => warn!(%inbox, waiting, minutes, "twice as many documents wait as at the last alarm"),
             Some(Word::Ends) => {
-                self.engine.board.clear(Some(inbox), WAITING_TOO_LONG);
+                self.engine.board.clear(Some(inbox), known::WAITING_TOO_LONG.code);
                 info!(%inbox, waiting, "no document has waited too long any more");
             }
             None => {}
@@ -490,14 +475,16 @@ impl InboxLoop {
                 self.engine.board.raise(Some(inbox), problem.clone());
                 self.engine.board.unreachable(inbox, problem);
             }
-            Ok(_) => [UNREACHABLE, TAKEN].iter().for_each(|code| self.engine.board.clear(Some(inbox), code)),
+            Ok(_) => [&known::INBOX_UNREACHABLE, &known::INBOX_TAKEN]
+                .iter()
+                .for_each(|kind| self.engine.board.clear(Some(inbox), kind.code)),
         }
         match listing {
             Err(error) if was && error.kind() == std::io::ErrorKind::ResourceBusy => {
-                error!(%inbox, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
+                error!(%inbox, code = known::INBOX_TAKEN.code, "another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here. Stop one of the two");
             }
             Err(error) if was => {
-                error!(%inbox, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
+                error!(%inbox, code = known::INBOX_UNREACHABLE.code, "the inbox cannot be read ({}); nothing is forgotten, it is tried again", error.kind());
             }
             Ok(_) if !was => {
                 info!(%inbox, "the inbox can be read again");
@@ -512,13 +499,11 @@ impl InboxLoop {
             let folders = listing.unread.len();
             match (std::mem::replace(&mut self.unread, folders > 0), folders) {
                 (false, 1..) => {
-                    let summary = "A patient folder cannot be read, or not all of it; nothing in it is sent.";
-                    let remedy = "Let chartdrop read it (chown, chmod); it is tried again by itself.";
-                    self.engine.board.raise(Some(inbox), Words::new(FOLDER_UNREADABLE, summary, remedy));
-                    error!(%inbox, folders, "a patient folder cannot be read, or not all of it; nothing in it is sent, and it is tried again. May chartdrop read it?");
+                    self.engine.board.raise(Some(inbox), known::FOLDER_UNREADABLE.problem().into());
+                    error!(%inbox, code = known::FOLDER_UNREADABLE.code, folders, "a patient folder cannot be read, or not all of it; nothing is lost, nothing in it is sent, and it is tried again. Let chartdrop's user read it");
                 }
                 (true, 0) => {
-                    self.engine.board.clear(Some(inbox), FOLDER_UNREADABLE);
+                    self.engine.board.clear(Some(inbox), known::FOLDER_UNREADABLE.code);
                     info!(%inbox, "every patient folder can be read again");
                 }
                 _ => {}
@@ -527,21 +512,11 @@ impl InboxLoop {
     }
 }
 
-/// Why a document is not sent yet, in whole sentences.
-fn not_yet(why: &str) -> Words {
-    let remedy = "It is looked at again by itself, and at once when something changes.";
-    Words::new("not-ready", format!("Not sent yet: {why}."), remedy)
-}
-
 /// Why an inbox cannot be worked on.
 fn unreachable(error: &std::io::Error) -> Words {
     if error.kind() == std::io::ErrorKind::ResourceBusy {
-        let summary = "Another chartdrop delivers from this inbox, with another ledger; nothing is sent from it here.";
-        return Words::new(TAKEN, summary, "Stop one of the two.");
+        return known::INBOX_TAKEN.problem().into();
     }
-    Words::new(
-        UNREACHABLE,
-        format!("The inbox cannot be read ({}); nothing is forgotten.", error.kind()),
-        "Check that its folder is there, that its share is mounted, and that chartdrop may read it. It is tried again by itself.",
-    )
+    let summary = format!("The inbox cannot be read ({}). Nothing is lost, and it is tried again.", error.kind());
+    known::INBOX_UNREACHABLE.because(summary).into()
 }

@@ -19,13 +19,14 @@ use crate::{
     ledger::{Delivery, Query},
     model::document::DeliveryId,
     model::path::{InboxPath, RelPath},
+    model::problem::catalogue as known,
     platform::effect,
 };
 
 /// More open deliveries than any clinic has; reading them all takes a second or two.
 const MOST_OPEN: usize = 100_000;
 
-/// By delivery: where its document lies.
+/// By delivery: where its document is.
 #[derive(Default)]
 pub(super) struct Unsettled(Mutex<HashMap<DeliveryId, Doubt>>);
 
@@ -35,7 +36,7 @@ struct Doubt {
     since: Timestamp,
     /// Another delivery began at its place: its document was replaced, or is another patient's by now.
     is_superseded: bool,
-    /// That other one was filed: what lies at the place after it is a third one.
+    /// That other one was filed: what is at the place after it is a third one.
     is_past: bool,
     /// It was said that nobody will decide about it.
     is_said: bool,
@@ -65,7 +66,7 @@ impl Engine {
         }
     }
 
-    /// Whatever becomes of the document that lies there, its note must not say that it was not sent.
+    /// Whatever becomes of the document that is there, its note must not say that it was not sent.
     pub(super) fn is_in_doubt_at(&self, place: &InboxPath) -> bool {
         self.unsettled.open().values().any(|doubt| doubt.place == *place && !doubt.is_past)
     }
@@ -106,8 +107,8 @@ impl Engine {
         let gone = blocking(move || {
             let is_gone = |(_, inbox, path, is_superseded, may_be_unmounted): &(_, Inbox, RelPath, bool, bool)| {
                 // What cannot be told is still there.
-                let lies = effect::lies_at(&inbox.path.join(path.as_path())).unwrap_or(true);
-                *is_superseded || (!lies && (!may_be_unmounted || has_patient_folder(inbox, path).unwrap_or(false)))
+                let exists = effect::lies_at(&inbox.path.join(path.as_path())).unwrap_or(true);
+                *is_superseded || (!exists && (!may_be_unmounted || has_patient_folder(inbox, path).unwrap_or(false)))
             };
             examined.into_iter().filter(is_gone).map(|(id, ..)| id).collect::<Vec<DeliveryId>>()
         })
@@ -115,7 +116,7 @@ impl Engine {
         for id in gone {
             let row = self.ledger.look_up(id).await?;
             if row.is_some_and(|row| row.filing().is_none()) {
-                error!(delivery = %id, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names; then `chartdrop release` ends this delivery");
+                error!(delivery = %id, code = known::SENT_AND_GONE.code, "ALARM: a document that may have arrived was taken out of its inbox, or belongs to another patient by now. Look into the chart of the patient that `chartdrop show` names; then `chartdrop release` ends this delivery");
             }
             if let Some(doubt) = self.unsettled.open().get_mut(&id) {
                 doubt.is_said = true;

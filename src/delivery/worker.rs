@@ -23,7 +23,7 @@ use crate::{
         document::{Destination, Key, Sha256},
         path::{InboxPath, RelPath},
         patient::same_patient,
-        problem::Problem,
+        problem::{Problem, catalogue as known},
     },
 };
 
@@ -45,10 +45,10 @@ pub(super) enum Outcome {
 }
 
 /// Why a document waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     /// It is not complete, or cannot be read just now.
-    Inbox(&'static str),
+    Inbox(Problem),
     /// Its delivery is to be tried again.
     Retry,
     /// The channel is closed for all.
@@ -90,7 +90,7 @@ impl Engine {
             tokio::task::spawn_blocking(move || engine.identify(&name, &examined)).await.unwrap_or_else(|_| {
                 // One file that we cannot cope with must not end the deliveries of all others.
                 error!("a document could not be examined: a fault in chartdrop; it stays in the inbox");
-                Identified::NotYet { why: "it could not be examined", pause: HELD }
+                Identified::NotYet { why: known::NOT_EXAMINED.problem(), pause: HELD }
             });
         let place = InboxPath { inbox: inbox.name.clone(), path: candidate.path.clone() };
         let item = |ready| Item { inbox, candidate: &candidate, ready, shutdown };
@@ -111,7 +111,7 @@ impl Engine {
     fn identify(&self, inbox: &str, candidate: &Candidate) -> Identified {
         let root = self.config.inbox(inbox).map(|inbox| (inbox, InboxDir::open(&inbox.path)));
         let Some((inbox, Ok(root))) = root else {
-            return Identified::NotYet { why: "the inbox cannot be read at the moment", pause: SOON };
+            return Identified::NotYet { why: known::INBOX_UNREACHABLE.problem(), pause: SOON };
         };
         let types = self.tuned().document_types;
         let rules = Rules {
@@ -149,7 +149,7 @@ impl Engine {
             None => {
                 let row = lifecycle::begin(key, &fresh, facts);
                 if !lifecycle::fits(&row) {
-                    return self.refuse(place, too_many_words().into(), item).await;
+                    return self.refuse(place, known::TOO_MANY_WORDS.problem().into(), item).await;
                 }
                 let row = self.ledger.begin(row).await?.row();
                 self.track(&row);
@@ -332,14 +332,6 @@ pub(super) fn files_of(candidate: &Candidate) -> Files {
 /// A place that fits a row: a file that is refused for its long path is filed under its name alone.
 fn storable(path: &RelPath) -> RelPath {
     if path.to_string().len() <= PATH_LIMIT { path.clone() } else { path.last() }
-}
-
-fn too_many_words() -> Problem {
-    Problem::new(
-        "too-many-words",
-        "The document's name and folders, what is said of the patient and what is said of the document are too long together. It was not sent.",
-        "Shorten the document's name, its title or its description, then move the document (and its sidecar) back into the patient's folder in the inbox.",
-    )
 }
 
 /// Stands for the bytes of a file that is refused unread: its place, size and time.

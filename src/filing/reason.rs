@@ -1,4 +1,4 @@
-//! The note beside every failed file: what happened, that nothing is lost, and what to do, for whoever dropped it.
+//! The note beside every failed file: what happened, that nothing is lost, and what to do, for the person who dropped it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
         // Refused unread, so that nobody knows whether it was here before.
         (
             "THIS DOCUMENT WAS NOT SENT.",
-            "Yes. Nothing was sent this time. If an earlier note on it says more, that still holds.",
+            "Yes. Nothing was sent this time. If an earlier note about it says more, that is still true.",
         )
     } else {
         ("THIS DOCUMENT WAS NOT SENT.", "Yes. Nothing was sent that could arrive twice.")
@@ -64,7 +64,7 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
     let mut text = format!("{heading}\n");
     for (title, words) in [
         ("What happened", happened.as_str()),
-        ("Is anything lost?", "No. The document lies next to this note, unchanged."),
+        ("Is anything lost?", "No. The document is next to this note, unchanged."),
         ("What to do", reason.remedy.as_str()),
         ("Is it safe to try again?", again),
         ("Who can help", "The person who looks after chartdrop. Show them this note, or tell them these two lines:"),

@@ -29,7 +29,7 @@ pub struct Receipt {
     pub accepted_at: Timestamp,
     /// How often the message was sent.
     pub sends: u32,
-    /// How many of these were left without an answer that settles anything: so many copies may have arrived besides.
+    /// How many of these were left without an answer that settles anything: this many more copies may have arrived.
     pub uncertain: u32,
     /// `Bundle.id` of the message that was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

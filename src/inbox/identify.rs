@@ -32,7 +32,7 @@ use crate::{
     model::file_kind::{FileKind, FileTypes},
     model::file_state::FileState,
     model::path::{RelPath, folded},
-    model::problem::{Problem, size_words},
+    model::problem::{Problem, catalogue as known, size_words},
     model::words,
     platform::effect,
 };
@@ -53,8 +53,8 @@ pub enum Identified {
     Ready(Box<Ready>),
     /// Not now; look again after the pause.
     NotYet {
-        /// Why, in fixed words that are safe for a log.
-        why: &'static str,
+        /// Why.
+        why: Problem,
         /// How long to wait.
         pause: Duration,
     },
@@ -74,7 +74,7 @@ pub struct Ready {
 /// What identification needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The inbox it lies in.
+    /// The inbox that it is in.
     pub inbox: &'a Inbox,
     /// The names that a sidecar may use.
     pub types: &'a BTreeMap<String, Coding>,
@@ -84,20 +84,32 @@ pub struct Rules<'a> {
     pub type_folders: &'a BTreeMap<Vec<u8>, Coding>,
     /// The largest file that is sent, in bytes.
     pub size_limit: u64,
-    /// What is known of patients besides.
+    /// What else is known of patients.
     pub vetting: &'a PatientChecks,
 }
 
 /// Why identification stopped.
 enum Stop {
     Refused(Problem),
-    NotYet(&'static str),
-    /// Nobody can tell whether it is still being written: it must have been quiet for as long as an incomplete one waits.
+    NotYet(Problem),
+    /// Nobody can tell whether it is still being written: it must not have changed for as long as an incomplete one waits.
     Quiet,
-    /// Waited for as long as the inbox says, then refused.
-    Incomplete(&'static str, Problem),
-    /// Waited for as long as the inbox says, then sent.
-    Doubtful(&'static str),
+    /// It waits for as long as the inbox says, then it is refused.
+    Incomplete(Box<Incomplete>),
+    /// It waits for as long as the inbox says, then it is sent.
+    Doubtful(Problem),
+}
+
+/// Something that may still come.
+struct Incomplete {
+    /// What is said while it waits.
+    waits: Problem,
+    /// What is said when it did not come.
+    refusal: Problem,
+}
+
+fn incomplete(waits: Problem, refusal: Problem) -> Stop {
+    Stop::Incomplete(Box::new(Incomplete { waits, refusal }))
 }
 
 impl From<Problem> for Stop {
@@ -147,12 +159,10 @@ fn identified(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, now: Ins
         Ok(ready) => Identified::Ready(Box::new(ready)),
         Err(Stop::Refused(refusal)) => Identified::Refused(refusal),
         Err(Stop::NotYet(why)) => Identified::NotYet { why, pause },
-        Err(Stop::Quiet) => Identified::NotYet {
-            why: "it has no end that would show that it is whole, and who writes to it cannot be seen: it waits longer",
-            pause: left,
-        },
-        Err(Stop::Incomplete(_, refusal)) if left.is_zero() => Identified::Refused(refusal),
-        Err(Stop::Incomplete(why, _) | Stop::Doubtful(why)) => Identified::NotYet { why, pause: left.min(pause) },
+        Err(Stop::Quiet) => Identified::NotYet { why: known::NO_VISIBLE_END.problem(), pause: left },
+        Err(Stop::Incomplete(stop)) if left.is_zero() => Identified::Refused(stop.refusal),
+        Err(Stop::Incomplete(stop)) => Identified::NotYet { why: stop.waits, pause: left.min(pause) },
+        Err(Stop::Doubtful(why)) => Identified::NotYet { why, pause: left.min(pause) },
     }
 }
 
@@ -161,12 +171,10 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: boo
     plain_kind(candidate.kind)?;
     let size = candidate.stamp().size;
     if size > rules.size_limit {
-        return Err(Problem::new(
-            "too-large",
-            format!("The document has {}, and at most {} may be sent.", size_words(size), size_words(rules.size_limit)),
-            "Scan it with a lower resolution or in black and white, or split it into parts, and drop those.",
-        )
-        .into());
+        let (size, limit) = (size_words(size), size_words(rules.size_limit));
+        return Err(known::TOO_LARGE
+            .because(format!("The document has {size}, and at most {limit} may be sent."))
+            .into());
     }
     stray_of(candidate)?;
     let says = patient_of(root, rules, candidate)?;
@@ -184,7 +192,7 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: boo
     unchanged(&file, candidate)?;
     let writers = writers(&file);
     if writers == Writers::Somebody {
-        return Err(Stop::NotYet("somebody is still writing to it"));
+        return Err(Stop::NotYet(known::BEING_WRITTEN.problem()));
     }
     let found = inspect(&file, rules, candidate, waited)?;
     // Plain text has no end that could be looked for.
@@ -194,7 +202,7 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: boo
     let (sha256, sha1) = digests(&file, size).map_err(later)?;
     unchanged(&file, candidate)?;
     if !candidate.still_stands(root.path()) {
-        return Err(Stop::NotYet("it, its sidecar or its patient.toml has just changed"));
+        return Err(Stop::NotYet(known::JUST_CHANGED.problem()));
     }
     let mime = found.kind.mime().to_owned();
     let (file, content) = match found.converted {
@@ -209,19 +217,17 @@ fn examine(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate, waited: boo
 
 /// A name that can stand in a message and that leaves room for its receipt's.
 fn plain_name(candidate: &Candidate) -> Result<String, Problem> {
-    let rename = "Give the document a plain, short name, and move it back into the patient's folder in the inbox.";
     let name = candidate.path.file_name();
     match name.to_str() {
-        None => Err(Problem::new("bad-name", "The document's name holds characters that cannot be read.", rename)),
-        Some(_) if name.len() > NAME_LIMIT || candidate.path.to_string().len() > PATH_LIMIT => Err(Problem::new(
-            "bad-name",
-            "The document's name, or the names of the folders it lies in, are too long.",
-            rename,
-        )),
+        None => Err(known::BAD_NAME.problem()),
+        Some(_) if name.len() > NAME_LIMIT || candidate.path.to_string().len() > PATH_LIMIT => {
+            Err(known::BAD_NAME
+                .because("The document's name, or the names of the folders that it is in, are too long."))
+        }
         // It becomes the document's title, where nothing may turn the text around or break the line.
         Some(text) => match words::title(text) {
             title if title.is_empty() => {
-                Err(Problem::new("bad-name", "The document's name holds no character that can be seen.", rename))
+                Err(known::BAD_NAME.because("The document's name has no character that can be seen."))
             }
             title => Ok(title),
         },
@@ -241,34 +247,36 @@ fn default_type<'a>(rules: Rules<'a>, candidate: &Candidate) -> &'a Coding {
 fn stray_of(candidate: &Candidate) -> Result<(), Stop> {
     match &candidate.stray {
         None => Ok(()),
-        Some((stray, StrayKind::PatientLike)) => Err(Stop::Incomplete(
-            "a file in its folder looks like a patient.toml and is not called so",
-            patient::folder::misnamed(stray.file_name()),
-        )),
-        Some((stray, _)) => Err(Stop::Incomplete(
-            "a file beside it looks like its sidecar and is not called so",
-            stray::sidecar_misnamed(stray),
-        )),
+        Some((stray, StrayKind::PatientLike)) => {
+            let waits = known::PATIENT_NEAR_MISS.because(format!(
+                "The document waits in the inbox: the file \"{}\" in its folder looks like a patient.toml and has another name.",
+                words::display_name(stray.file_name())
+            ));
+            Err(incomplete(waits, patient::folder::misnamed(stray.file_name())))
+        }
+        Some((stray, _)) => {
+            let waits = known::SIDECAR_NEAR_MISS.because(format!(
+                "The document waits in the inbox: the file \"{}\" beside it looks like its sidecar and has another name.",
+                words::display_name(stray.file_name())
+            ));
+            Err(incomplete(waits, stray::sidecar_misnamed(stray)))
+        }
     }
 }
 
 fn plain_kind(kind: Kind) -> Result<(), Problem> {
-    let (summary, remedy) = match kind {
+    Err(match kind {
         Kind::Regular => return Ok(()),
-        Kind::SymbolicLink => (
-            "This is not a document but a link to one (a shortcut), and links are not followed: they can lead to anything.",
-            "Copy the document itself into the patient's folder in the inbox.",
-        ),
-        Kind::Special => (
+        Kind::SymbolicLink => known::NOT_A_FILE.problem(),
+        Kind::Special => known::NOT_A_FILE.with(
             "This is not a document but a special file (a pipe, a socket or a device).",
             "Remove it, and drop the document itself into the patient's folder in the inbox.",
         ),
-        Kind::TooDeep | Kind::OddFolder => (
-            "This folder lies too deep inside other folders to be looked into.",
+        Kind::TooDeep | Kind::OddFolder => known::NOT_A_FILE.with(
+            "This folder is too deep inside other folders, so chartdrop does not look into it.",
             "Move its documents up, into the patient's folder in the inbox.",
         ),
-    };
-    Err(Problem::new("not-a-file", summary, remedy))
+    })
 }
 
 fn patient_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Result<FolderSays, Stop> {
@@ -278,14 +286,9 @@ fn patient_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Resul
         patient::folder::Failure::Refused(refusal) => Stop::Refused(refusal),
         patient::folder::Failure::Busy(error) => later(error),
         patient::folder::Failure::NotYet(why) => Stop::NotYet(why),
-        patient::folder::Failure::Empty => Stop::Incomplete(
-            "the patient.toml of its folder is still empty",
-            Problem::new(
-                "patient-empty",
-                "The patient.toml in the patient's folder is empty, so it does not say whose folder it is.",
-                "Write the patient's number, name and birth date into the patient.toml in the inbox, or delete it if the folder's name says whose folder it is. Then move the document back there.",
-            ),
-        ),
+        patient::folder::Failure::Empty => {
+            incomplete(known::PATIENT_STILL_EMPTY.problem(), known::PATIENT_EMPTY.problem())
+        }
     })
 }
 
@@ -295,24 +298,17 @@ fn sidecar_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Resul
             let bytes = match root.read_small(rel, sidecar::FILE_LIMIT) {
                 Ok(bytes) => bytes,
                 Err(error) if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput) => {
-                    return Err(Problem::new(
-                        "sidecar-unreadable",
-                        "The document's sidecar is not a plain, short text file.",
-                        "Correct the sidecar, then move it and the document back into the patient's folder in the inbox.",
-                    )
-                    .into());
+                    let summary = "The document's sidecar is not a plain, short text file.";
+                    return Err(known::SIDECAR_UNREADABLE.because(summary).into());
                 }
                 Err(error) => return Err(later(error)),
             };
             if patient::folder::is_blank(&bytes) {
-                return Err(Stop::Incomplete(
-                    "its sidecar is still empty",
-                    Problem::new(
-                        "sidecar-empty",
-                        format!("The document's sidecar (\"{}\") is empty: it says nothing of the document.", words::display_name(rel.file_name())),
-                        "Write into it what it should say, or delete it if the document needs none. Then move it and the document back into the patient's folder in the inbox.",
-                    ),
+                let refusal = known::SIDECAR_EMPTY.because(format!(
+                    "The document's sidecar (\"{}\") is empty: it says nothing about the document.",
+                    words::display_name(rel.file_name())
                 ));
+                return Err(incomplete(known::SIDECAR_STILL_EMPTY.problem(), refusal));
             }
             if candidate.has_old_sidecar {
                 return Err(stray::sidecar_too_old(rel).into());
@@ -320,21 +316,11 @@ fn sidecar_of(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Resul
             let is_json = rel.file_name().as_bytes().to_ascii_lowercase().ends_with(b".json");
             Ok(sidecar::parse(&bytes, is_json)?)
         }
-        Pairing::Alone if rules.inbox.sidecar == SidecarRule::Required => Err(Stop::Incomplete(
-            "its sidecar has not come yet",
-            Problem::new(
-                "sidecar-missing",
-                "In this inbox every document needs a sidecar (a small text file that describes it), and none came.",
-                "Write one, and move both into the patient's folder in the inbox.",
-            ),
-        )),
+        Pairing::Alone if rules.inbox.sidecar == SidecarRule::Required => {
+            Err(incomplete(known::SIDECAR_AWAITED.problem(), known::SIDECAR_MISSING.problem()))
+        }
         Pairing::Alone => Ok(Sidecar::default()),
-        Pairing::Ambiguous => Err(Problem::new(
-            "sidecar-ambiguous",
-            "It is not clear which sidecar belongs to this document: there are two for it, or one for two documents.",
-            "Name the sidecar after the whole document, for example scan.pdf.toml for scan.pdf, and move both back into the patient's folder in the inbox.",
-        )
-        .into()),
+        Pairing::Ambiguous => Err(known::SIDECAR_AMBIGUOUS.problem().into()),
     }
 }
 
@@ -353,15 +339,12 @@ impl From<FileKind> for Complete {
 
 /// `waited`: the inbox's `incomplete_after` has passed.
 fn inspect(file: &File, rules: Rules<'_>, candidate: &Candidate, waited: bool) -> Result<Complete, Stop> {
-    let retry = "Scan it again, or save it as PDF, and drop that into the patient's folder in the inbox.";
-    let allowed =
-        "Save it as PDF (or TIFF, JPEG, PNG, RTF, plain text), and drop that into the patient's folder in the inbox.";
     let size = candidate.stamp().size;
     let found = content::inspect(file, size, candidate.path.file_name(), rules.file_types).map_err(later)?;
     Err(match found {
         Inspection::Whole(kind) => return Ok(kind.into()),
         Inspection::Doubtful { kind, .. } if waited => return Ok(kind.into()),
-        Inspection::Doubtful { .. } => Stop::Doubtful("it ends with zeros, and may not be complete yet"),
+        Inspection::Doubtful { .. } => Stop::Doubtful(known::ENDS_IN_ZEROS.problem()),
         Inspection::OtherText(encoding) if rules.inbox.text == TextRule::Convert => {
             match content::to_utf8(file, size, encoding).map_err(later)? {
                 Some(converted) => return Ok(Complete { kind: FileKind::Text, converted: Some(converted) }),
@@ -369,52 +352,33 @@ fn inspect(file: &File, rules: Rules<'_>, candidate: &Candidate, waited: bool) -
             }
         }
         Inspection::OtherText(encoding) => Stop::Refused(other_text(encoding)),
-        Inspection::Locked(detail) => Stop::Refused(Problem::new(
-            "password",
-            format!("The PDF document cannot be opened by everybody: {detail}. Whoever receives it could not read it."),
-            "Open it with its password, print or save it as a new PDF without a password, and drop that into the \
-             patient's folder in the inbox.",
-        )),
-        Inspection::Empty => Stop::Incomplete(
-            "it is still empty",
-            Problem::new("empty", "The document is empty: it has no content at all.", retry),
+        Inspection::Locked(detail) => Stop::Refused(known::PASSWORD.because(format!(
+            "The PDF document cannot be opened by everybody: {detail}. Whoever receives it could not read it."
+        ))),
+        Inspection::Empty => incomplete(known::STILL_EMPTY.problem(), known::EMPTY.problem()),
+        Inspection::CutOff { kind, detail } => incomplete(
+            known::END_MISSING.problem(),
+            known::CUT_OFF.because(format!(
+                "The {} is cut off: {detail}. The scan or the copy was probably interrupted.",
+                kind.words()
+            )),
         ),
-        Inspection::CutOff { kind, detail } => Stop::Incomplete(
-            "its end has not come yet",
-            Problem::new(
-                "cut-off",
-                format!("The {} is cut off: {detail}. The scan or the copy was probably interrupted.", kind.words()),
-                retry,
-            ),
+        Inspection::Foreign { expected, found } => Stop::Refused(
+            known::WRONG_CONTENT
+                .because(format!("By its name this is a {}, but the content is {found}.", expected.words())),
         ),
-        Inspection::Foreign { expected, found } => Stop::Refused(Problem::new(
-            "wrong-content",
-            format!("By its name this is a {}, but what is inside is {found}.", expected.words()),
-            allowed,
-        )),
-        Inspection::Forbidden { found } => Stop::Refused(Problem::new(
-            "forbidden-content",
-            format!("Files of this kind ({found}) are not sent."),
-            allowed,
-        )),
-        Inspection::Unknown => Stop::Refused(Problem::new(
-            "unknown-content",
-            "The document's name does not end in one of the known kinds (pdf, tif, jpg, png, rtf, txt, xml).",
-            allowed,
-        )),
+        Inspection::Forbidden { found } => {
+            Stop::Refused(known::FORBIDDEN_CONTENT.because(format!("Files of this kind ({found}) are not sent.")))
+        }
+        Inspection::Unknown => Stop::Refused(known::UNKNOWN_CONTENT.problem()),
     })
 }
 
 fn other_text(encoding: TextEncoding) -> Problem {
-    Problem::new(
-        "text-encoding",
-        format!(
-            "The text is saved as {}, not as UTF-8. Sent like this, accented letters and names could be garbled in the chart.",
-            encoding.words()
-        ),
-        "Open it in Notepad, choose File > Save as, set Encoding to UTF-8, save it, and drop that into the patient's \
-         folder in the inbox. Or save it as PDF.",
-    )
+    known::TEXT_ENCODING.because(format!(
+        "The text is saved as {}, not as UTF-8. Sent like this, accented letters and names could be garbled in the chart.",
+        encoding.words()
+    ))
 }
 
 /// SHA-256 and SHA-1 of the whole file, read by position.
@@ -440,35 +404,29 @@ fn digests(file: &File, size: u64) -> io::Result<(Sha256, Sha1)> {
 
 fn unchanged(file: &File, candidate: &Candidate) -> Result<(), Stop> {
     let now = FileState::of(&effect::file_metadata(file).map_err(later)?);
-    if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet("it has just changed")) }
+    if now == candidate.stamp() { Ok(()) } else { Err(Stop::NotYet(known::JUST_CHANGED.problem())) }
 }
 
 /// The document, if a message can say it all and it fits a ledger row.
 pub fn fitting(file_name: String, patient: Patient, metadata: Metadata, content: Content) -> Result<Document, Problem> {
     let document = Document { file_name, patient, metadata, content };
     fhir::check_document(&document).map_err(|why| {
-        Problem::new(
-            "not-sendable",
-            format!("Something that is said of the document or its patient cannot be sent: {why}."),
-            "Correct it in the sidecar, in patient.toml or in the file's name, then move the document (and its sidecar) back into the patient's folder in the inbox.",
-        )
+        let summary = format!("Something that is said of the document or its patient cannot be sent: {why}.");
+        known::NOT_SENDABLE.because(summary)
     })?;
     match serde_json::to_vec(&document) {
         Ok(json) if json.len() <= DOCUMENT_LIMIT => Ok(document),
-        _ => Err(Problem::new(
-            "too-many-words",
-            "What is said of the document and its patient (names, title, description, file name) is too long altogether.",
-            "Shorten the description or the file's name, and move the document back into the patient's folder in the inbox.",
-        )),
+        _ => Err(known::TOO_MANY_WORDS.problem()),
     }
 }
 
 /// Reading failed: that says nothing of the document, so it is tried again and stays where it is.
 fn later(error: io::Error) -> Stop {
-    Stop::NotYet(match error.kind() {
-        io::ErrorKind::NotFound => "it has just been taken away",
-        io::ErrorKind::PermissionDenied => "chartdrop may not read it: check the folder's permissions",
-        io::ErrorKind::InvalidInput => "it has just been replaced",
-        _ => "it cannot be read at the moment",
-    })
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => &known::JUST_GONE,
+        io::ErrorKind::PermissionDenied => &known::MAY_NOT_READ,
+        io::ErrorKind::InvalidInput => &known::JUST_CHANGED,
+        _ => &known::UNREADABLE,
+    };
+    Stop::NotYet(kind.problem())
 }

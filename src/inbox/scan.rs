@@ -13,10 +13,10 @@ use super::pairing::{self, Concerns, PATIENT_FILE, Pairing, Role, StrayKind, rol
 use crate::model::file_state::FileState;
 use crate::{model::path::RelPath, platform::effect};
 
-/// How deep folders may lie in each other.
+/// How deeply folders may be nested.
 const DEPTH: usize = 32;
 
-/// All that lies in an inbox, less what scanners and desktops leave behind.
+/// All that is in an inbox, less what scanners and desktops leave behind.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Every file by its place.
@@ -24,7 +24,7 @@ pub struct Listing {
     /// Patient folders of which something could not be read this time (`None`: the inbox itself). What is said of their
     /// documents may be among it: nothing of them may be sent.
     pub unread: BTreeSet<Option<OsString>>,
-    /// Folders on another filesystem than the one they lie in.
+    /// Folders on another filesystem than the one that they are in.
     pub mounts: Vec<PathBuf>,
 }
 
@@ -35,7 +35,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Its state.
     pub stamp: FileState,
-    /// The device of the folder it lies in.
+    /// The device of the folder that it is in.
     pub device: u64,
 }
 
@@ -48,7 +48,7 @@ pub enum Kind {
     SymbolicLink,
     /// A FIFO, a socket or a device.
     Special,
-    /// A folder that lies too deep to be looked into.
+    /// A folder that is too deep to be looked into.
     TooDeep,
     /// A folder that is called like a temporary or hidden file, and is not looked into.
     OddFolder,

@@ -27,11 +27,11 @@ pub const MOST_LISTED: usize = 10_000;
 /// A document that has stopped changing, together with what is said of it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Where it lies beneath the inbox.
+    /// Where it is beneath the inbox.
     pub path: RelPath,
     /// What the filesystem says it is.
     pub kind: Kind,
-    /// The device of the folder it lies in: gone when the share is.
+    /// The device of the folder that it is in: gone when the share is.
     pub device: u64,
     /// Its sidecar.
     pub pairing: Pairing,
@@ -43,7 +43,7 @@ pub struct Candidate {
     pub absent: Vec<RelPath>,
     /// A file that looks as if it says something of it, and is not called so.
     pub stray: Option<(RelPath, StrayKind)>,
-    /// Its sidecar was there so long before it that it may be another document's.
+    /// Its sidecar was there long enough before it that it may be another document's.
     pub has_old_sidecar: bool,
     /// The reason of an earlier refusal, which came back from failed together with it.
     pub note: Option<RelPath>,
@@ -101,7 +101,7 @@ struct Out {
 pub struct Timing {
     /// Until a file counts as finished.
     pub settle: Duration,
-    /// Besides, so that it can be taken back.
+    /// After that, so that it can be taken back.
     pub hold: Duration,
     /// Until what is not right is said.
     pub incomplete_after: Duration,
@@ -141,7 +141,7 @@ struct Seen {
     arrived: Moment,
 }
 
-/// What lies beside a document and counts for it.
+/// What is beside a document and counts for it.
 #[derive(Clone, Debug)]
 struct Set {
     pairing: Pairing,
@@ -157,14 +157,14 @@ pub struct Observation {
     pub ready: Vec<Candidate>,
     /// When the next of the others may be ready, if nothing changes.
     pub next: Option<Instant>,
-    /// How many documents lie in the inbox, ready or not, those handed out included.
+    /// How many documents are in the inbox, ready or not, those handed out included.
     pub documents: usize,
-    /// The change time of the one that has been there longest, nanoseconds since 1970; of what waits besides as well.
+    /// The change time of the one that has been there longest, nanoseconds since 1970; what waits for a person included.
     pub oldest: Option<i128>,
     /// Documents that were not handed out, and when they may be; `None` while their folder cannot be read. At most
     /// [`MOST_LISTED`].
     pub waiting: Vec<(RelPath, Option<Instant>)>,
-    /// What is not a document, and has waited so long that a person should look at it.
+    /// What is not a document, and has waited long enough that a person should look at it.
     pub strays: Vec<Waiting>,
 }
 
@@ -251,7 +251,7 @@ impl Settler {
 
     /// A document that was handed out may be handed out again, not before `until`.
     ///
-    /// The pause falls away as soon as the document, its sidecar or its `patient.toml` changes: somebody mended something.
+    /// The pause falls away as soon as the document, its sidecar or its `patient.toml` changes: somebody fixed something.
     pub fn put_back(&mut self, path: &RelPath, until: Instant) {
         if let Some(out) = self.out.get_mut(path) {
             out.until = Some(until);
@@ -364,7 +364,6 @@ impl Settler {
                 path: stray.path.clone(),
                 since: seen.since.at,
                 problem: stray::problem(stray, entry.kind),
-                why: stray::why(stray.kind),
                 until: spoils.then(|| seen.since.at + patience),
             });
         }
@@ -405,7 +404,7 @@ impl<'a> Strays<'a> {
     }
 }
 
-/// Every name at which something may lie that says whose a document is, or what is said of it.
+/// Every name at which something may be that says whose a document is, or what is said of it.
 fn names_that_count(document: &RelPath) -> Vec<RelPath> {
     let mut names = sidecar_names(document);
     let mut folder = document.parent();
@@ -455,7 +454,7 @@ mod tests {
         assert!(growing.ready.is_empty());
         assert_eq!(growing.next, Some(start + SETTLE));
         let grown = settler.observe(&listing(&[("a/s.pdf", 20)]), start + SETTLE, 9);
-        assert!(grown.ready.is_empty(), "it grew: its age starts anew");
+        assert!(grown.ready.is_empty(), "it grew: its age starts over");
         assert_eq!(names(&settler.observe(&listing(&[("a/s.pdf", 20)]), start + 2 * SETTLE, 9)), ["a/s.pdf"]);
     }
 
@@ -527,9 +526,9 @@ mod tests {
         settler.observe(&listing(&[("a/s.pdf", 10), ("a/s.toml", 5)]), start, 9);
         settler.observe(&listing(&[("a/s.pdf", 10), ("a/s.toml", 5)]), start + SETTLE, 9);
         settler.put_back(&rel("a/s.pdf"), start + 1000 * SETTLE);
-        let mended = listing(&[("a/s.pdf", 10), ("a/s.toml", 6)]);
-        settler.observe(&mended, start + 2 * SETTLE, 9);
-        assert_eq!(settler.observe(&mended, start + 3 * SETTLE, 9).ready.len(), 1);
+        let fixed = listing(&[("a/s.pdf", 10), ("a/s.toml", 6)]);
+        settler.observe(&fixed, start + 2 * SETTLE, 9);
+        assert_eq!(settler.observe(&fixed, start + 3 * SETTLE, 9).ready.len(), 1);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::model::problem::Problem;
+use crate::model::problem::{
+    Problem,
+    catalogue::{self as known, Kind as ProblemKind},
+};
 use crate::{
     config::{
         strict::{self, nearest, shown},
@@ -74,15 +77,12 @@ impl<'de> Deserialize<'de> for Kind {
 /// Parses a sidecar by its ending.
 pub fn parse(bytes: &[u8], is_json: bool) -> Result<Sidecar, Problem> {
     let parsed = if is_json { strict::json(bytes) } else { strict::toml(bytes) };
-    parsed.map_err(|error| bad("sidecar-unreadable", &error.to_string()))
+    parsed.map_err(|error| bad(&known::SIDECAR_UNREADABLE, &error.to_string()))
 }
 
-fn bad(code: &'static str, why: &str) -> Problem {
-    Problem::new(
-        code,
-        format!("The document's sidecar (the small text file that describes it) cannot be used: {why}."),
-        "Correct the sidecar, then move it and the document back into the patient's folder in the inbox.",
-    )
+fn bad(kind: &ProblemKind, why: &str) -> Problem {
+    let end = if why.ends_with('?') { "" } else { "." };
+    kind.because(format!("The document's sidecar (the small text file that describes it) cannot be used: {why}{end}"))
 }
 
 impl Sidecar {
@@ -90,14 +90,13 @@ impl Sidecar {
     pub fn confirm(&self, mut patient: Patient) -> Result<Patient, Problem> {
         let Some(statement) = &self.patient else { return Ok(patient) };
         let mismatch = |what: &str, folder: &str, sidecar: &str| {
-            Problem::new(
-                "patient-mismatch",
+            known::PATIENT_MISMATCH.with(
                 format!(
                     "The folder and the document's sidecar disagree on {what}: it is \"{}\" by the folder and \"{}\" by the sidecar. So the document may be another patient's. It was not sent to anybody.",
                     display_name(folder),
                     display_name(sidecar)
                 ),
-                "Find out whose document it is. If it is this patient's, correct the sidecar; if not, move document and sidecar to the right patient's folder in the inbox.",
+                "Find out whose document it is. If it is this patient's, correct the sidecar and move both back into the patient's folder in the inbox. If not, move document and sidecar into the right patient's folder in the inbox.",
             )
         };
         if let Some(identifier) = &statement.identifier
@@ -126,7 +125,10 @@ impl Sidecar {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("known are: {}", types.keys().cloned().collect::<Vec<_>>().join(", ")),
                 };
-                bad("unknown-type", &format!("\"{}\" is not a document type that is known here; {hint}", shown(&name)))
+                bad(
+                    &known::UNKNOWN_TYPE,
+                    &format!("\"{}\" is not a document type that is known here; {hint}", shown(&name)),
+                )
             })?,
         };
         let metadata = Metadata {
@@ -139,7 +141,7 @@ impl Sidecar {
             author: self.author,
             visit: self.visit,
         };
-        checked(metadata).map_err(|why| bad("sidecar-unusable", why))
+        checked(metadata).map_err(|why| bad(&known::SIDECAR_UNUSABLE, why))
     }
 }
 
@@ -153,20 +155,20 @@ fn checked(metadata: Metadata) -> Result<Metadata, &'static str> {
     let bad = |text: &str, most: usize| text.trim().is_empty() || text.len() > most;
     let too_long = |text: &Option<String>, most: usize| text.as_deref().is_some_and(|text| bad(text, most));
     if too_long(&metadata.title, 200) {
-        return Err("title is empty or longer than 200 letters");
+        return Err("the title is empty or longer than 200 letters");
     }
     if too_long(&metadata.description, 500) {
-        return Err("description is empty or longer than 500 letters");
+        return Err("the description is empty or longer than 500 letters");
     }
     if too_long(&metadata.visit, 64) {
-        return Err("visit is empty or longer than 64 letters");
+        return Err("the visit is empty or longer than 64 letters");
     }
     if !metadata.kind.is_usable() {
-        return Err("type needs a system that is a URI such as \"http://loinc.org\", and a code, each short");
+        return Err("the type needs a system that is a URI such as \"http://loinc.org\", and a code, each short");
     }
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if bad(&metadata.category, 64) || !metadata.category.chars().all(plain) {
-        return Err("category is not a code such as \"clinical-note\"");
+        return Err("the category is not a code such as \"clinical-note\"");
     }
     if let Some(author) = &metadata.author {
         if !is_npi(&author.npi) {

@@ -45,7 +45,7 @@ pub struct Watcher {
 struct Events {
     /// Held for its effect: dropping it ends the watch.
     _watcher: RecommendedWatcher,
-    /// Which folder is watched: one that was removed and made anew is silent for ever.
+    /// Which folder is watched: one that was removed and made again is silent for ever.
     root: (u64, u64),
     /// Events were dropped, and a folder that was made then is not watched.
     overflown: Arc<AtomicBool>,
@@ -76,8 +76,8 @@ impl Watcher {
         self.overflows
     }
 
-    /// Makes sure that the watch stands, before each scan. `mounts`: filesystems that were found inside the inbox.
-    /// Gives back after which time to scan even without an event.
+    /// Makes sure that the watch is set, before each scan. `mounts`: filesystems that were found inside the inbox.
+    /// Returns after which time to scan even without an event.
     pub fn keep(&mut self, mounts: &[PathBuf]) -> Duration {
         let poll = POLL.max(self.settle);
         // What cannot be examined is looked at often.
@@ -101,8 +101,8 @@ impl Watcher {
         };
         let stamp = FileState::of(&metadata);
         let root = (stamp.dev, stamp.ino);
-        let stands = |events: &Events| events.root == root && !events.overflown.load(Ordering::Relaxed);
-        if !self.events.as_ref().is_some_and(stands) && self.again.is_none_or(|again| again <= Instant::now()) {
+        let is_set = |events: &Events| events.root == root && !events.overflown.load(Ordering::Relaxed);
+        if !self.events.as_ref().is_some_and(is_set) && self.again.is_none_or(|again| again <= Instant::now()) {
             self.overflows +=
                 u64::from(self.events.as_ref().is_some_and(|events| events.overflown.load(Ordering::Relaxed)));
             // The old one goes first: both together may be more than the kernel allows.
@@ -143,7 +143,7 @@ impl Watcher {
                 if !std::mem::replace(&mut self.complained, true) {
                     warn!(
                         "changes are looked for every few seconds instead of being noticed at once: {}",
-                        mend(&error)
+                        remedy(&error)
                     );
                 }
                 None
@@ -153,7 +153,7 @@ impl Watcher {
 }
 
 /// Why there are no events, less any path, with what helps.
-fn mend(error: &notify::Error) -> String {
+fn remedy(error: &notify::Error) -> String {
     match &error.kind {
         ErrorKind::MaxFilesWatch => {
             "there are more folders than the kernel watches for one user; raise fs.inotify.max_user_watches (sysctl)"

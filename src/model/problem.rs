@@ -1,11 +1,17 @@
-//! Why a document cannot be sent, in words for the person who dropped it.
+//! What people are told when a document is refused, waits, or is held, and when something is wrong: a code, what happened, and
+//! what to do.
 
-/// Final for this file as it is: somebody must mend something.
+pub mod catalogue;
+pub mod page;
+#[cfg(test)]
+mod tests;
+
+/// A problem as people see it. Made by an entry of the [`catalogue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// A fixed word for programs.
+    /// A stable word for programs; see `docs/problems.md`.
     pub code: &'static str,
-    /// What happened.
+    /// What happened. May name files and patients, so it is not for logs.
     pub summary: String,
     /// What to do.
     pub remedy: String,
@@ -15,6 +21,11 @@ impl Problem {
     /// All three parts.
     pub fn new(code: &'static str, summary: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code, summary: summary.into(), remedy: remedy.into() }
+    }
+
+    /// What its code means, in a fixed sentence that is safe for logs.
+    pub fn meaning(&self) -> &'static str {
+        catalogue::find(self.code).map_or("", |kind| kind.means)
     }
 }
 

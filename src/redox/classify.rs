@@ -10,8 +10,9 @@ use super::{
     answer::Reply,
     outcome::{self, Finding, Grade},
 };
+use crate::model::problem::catalogue as known;
 
-/// Everybody waits so long when a 429 does not say: Redox counts requests over five minutes.
+/// How long everybody waits when a 429 does not say: Redox counts requests over five minutes.
 const USUAL_WAIT: Duration = Duration::from_secs(300);
 /// No server makes us wait longer than this before asking it again.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -68,9 +69,9 @@ pub(super) fn classify(call: Call, reply: &Reply) -> Verdict {
         (500..=599, _) => unsettled(call, reply),
         (300..=399, _) => Failure::stop(
             status,
-            format!("redox-{status}"),
+            code(status),
             format!("Redox's address answered with a redirect ({status}), which is never followed with patient data."),
-            "Check base_url: it must be Redox's own address, and no proxy or login page may be in between.",
+            known::REDOX_REDIRECT.remedy,
         ),
         (_, _) => unsettled(call, reply),
     };
@@ -156,59 +157,41 @@ fn unsettled(call: Call, reply: &Reply) -> Failure {
 fn rejected(call: Call, reply: &Reply) -> Failure {
     let status = reply.status.as_u16();
     let (summary, remedy) = match (status, call) {
-        (413, _) => (
-            "The document is too large for Redox.",
-            "Make the file smaller (fewer pages, or a lower resolution), then put it back.",
-        ),
-        (415, Call::Upload { .. }) => (
-            "Redox does not take this kind of file.",
-            "Save the document as PDF and put that into the patient's folder instead.",
-        ),
+        (413, _) => ("The document is too large for Redox.", known::SENT_TOO_LARGE.remedy),
+        (415, Call::Upload { .. }) => ("Redox does not take this kind of file.", known::SENT_BAD_KIND.remedy),
         (_, Call::Upload { .. }) => (
             "Redox refused the file.",
-            "Check that the file opens, or save it as PDF; if it does, show this text to whoever looks after the \
-             connection to Redox. Then put it back.",
+            "Check that the file opens, or save it as PDF. If it opens, show this note to the person who looks after chartdrop. Then move the document back into the patient's folder in the inbox.",
         ),
-        _ => (
-            "Redox refused what was said of the document or of its patient.",
-            "Correct what Redox's answer names (often the patient's details, or the document's type), or show this text to whoever looks after the connection to Redox. Then put the document back.",
-        ),
+        _ => ("Redox refused what was said of the document or of its patient.", known::SENT_REFUSED.remedy),
     };
-    Failure::Rejected { code: format!("redox-{status}"), summary: quoting(summary, reply), remedy: remedy.into() }
+    Failure::Rejected { code: code(status), summary: quoting(summary, reply), remedy: remedy.into() }
 }
 
-/// 403, 404 and their kin: nothing about this document, but about where and as whom everything is sent.
+/// 403, 404 and the like: nothing about this document, but about where and as whom everything is sent.
 fn shut(call: Call, reply: &Reply) -> Failure {
     let status = reply.status.as_u16();
-    let (what, todo) = match (status, call) {
+    let (what, remedy) = match (status, call) {
         (403, Call::Upload { development: true }) => (
             "Redox does not allow this upload: uploads are not available in a free development environment.",
             "Use environment = \"Staging\" with its own key, or embed small files with method = \"embed\".",
         ),
-        (404 | 405 | 410, _) => (
-            "Redox does not know the address that everything is sent to.",
-            "Check destination, environment and base_url in the configuration against Redox's dashboard.",
-        ),
-        (407, _) => (
-            "The proxy in between wants a login.",
-            "Ask whoever runs the network to let this computer reach Redox, or put the login into HTTPS_PROXY.",
-        ),
-        _ => (
-            "Redox does not allow this key to send here.",
-            "Check in Redox's dashboard that the key belongs to this environment and may send to this destination, \
-             and check source_id when there are several sources.",
-        ),
+        (404 | 405 | 410, _) => {
+            ("Redox does not know the address that everything is sent to.", known::REDOX_404.remedy)
+        }
+        (407, _) => ("The proxy in between wants a login.", known::REDOX_407.remedy),
+        _ => ("Redox does not allow this key to send to this destination.", known::REDOX_403.remedy),
     };
-    Failure::stop(status, format!("redox-{status}"), quoting(what, reply), todo)
+    Failure::stop(status, code(status), quoting(what, reply), remedy)
 }
 
 fn login_refused(reply: &Reply) -> Failure {
     let status = reply.status.as_u16();
     Failure::stop(
         status,
-        format!("redox-{status}"),
+        code(status),
         quoting("Redox refuses our access token, and a new one as well.", reply),
-        "Check in Redox's dashboard that the key is active and belongs to the environment in the configuration.",
+        known::REDOX_401.remedy,
     )
 }
 
@@ -218,21 +201,22 @@ fn token_refused(reply: &Reply) -> Failure {
         404 | 405 | 407 | 410 => {
             ("Redox's address for access tokens does not answer as it should.", "Check base_url in the configuration.")
         }
-        _ => (
-            "Redox gives us no access token.",
-            "Check client_id, key_id, private_key and algorithm against the key in Redox's dashboard, and that the \
-             public key registered there belongs to this private key.",
-        ),
+        _ => ("Redox gives us no access token.", known::TOKEN_REFUSED.remedy),
     };
     Failure::stop(0, format!("token-{status}"), quoting(what, reply), todo)
 }
 
 fn no_search(reply: &Reply) -> Failure {
     Failure::Rejected {
-        code: "search-refused".into(),
+        code: known::SEARCH_REFUSED.code.into(),
         summary: quoting("This destination does not answer searches for documents.", reply),
-        remedy: "Use on_unknown = \"resend\" or \"hold\" for it.".into(),
+        remedy: known::SEARCH_REFUSED.remedy.into(),
     }
+}
+
+/// The code of a status; those that mean something of their own have an entry in the catalogue.
+fn code(status: u16) -> String {
+    format!("redox-{status}")
 }
 
 /// Our sentence, then the server's words.

@@ -23,6 +23,7 @@ use super::{
     token::{Token, Tokens, skew_note},
     tree::{self, Node, Written},
 };
+use crate::model::problem::catalogue as known;
 use crate::{
     model::document::{Content, DeliveryId},
     model::message::Answer,
@@ -96,7 +97,7 @@ impl Client {
         self.tokens.renewals()
     }
 
-    /// Gets a token, to see whether one is to be had.
+    /// Gets a token, to see whether it can be had.
     ///
     /// # Errors
     /// See [`Failure`]; nothing of any document is sent.
@@ -112,9 +113,9 @@ impl Client {
     pub async fn upload(&self, file: &File, content: &Content) -> Result<String, Failure> {
         let (envelope, content_type) = Envelope::of_upload(self.settings.upload_body, &content.mime);
         let content_type = HeaderValue::from_str(&content_type).map_err(|_| Failure::Rejected {
-            code: "bad-type".into(),
-            summary: "The document's MIME type holds a character that cannot be sent.".into(),
-            remedy: "Correct the type in the sidecar or in the configuration, then put the document back.".into(),
+            code: known::BAD_TYPE.code.into(),
+            summary: known::BAD_TYPE.example.into(),
+            remedy: known::BAD_TYPE.remedy.into(),
         })?;
         let environment = self.settings.environment;
         let request = Request {
@@ -319,12 +320,12 @@ pub(super) fn location(sent: &Sent) -> Result<String, Failure> {
     if absolute.len() > LOCATION_LIMIT {
         return Err(Failure::stop(
             0,
-            "location-too-long",
+            known::LOCATION_TOO_LONG.code,
             format!(
                 "Redox's reference to an uploaded file is {} characters long; at most {LOCATION_LIMIT} can be kept.",
                 absolute.len()
             ),
-            "Report this to chartdrop's developers; until then, embed small files with method = \"embed\".",
+            known::LOCATION_TOO_LONG.remedy,
         ));
     }
     Ok(absolute)

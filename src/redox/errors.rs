@@ -67,7 +67,7 @@ pub enum Failure {
     /// Nothing can be sent on this channel, or not this document, until a person has acted.
     #[error("the channel is stopped ({code})")]
     Stop {
-        /// The HTTP status of the call; 0 when no token is to be had, or when the configuration is wrong.
+        /// The HTTP status of the call; 0 when there is no token, or when the configuration is wrong.
         status: u16,
         /// A fixed word for programs and logs.
         code: String,

@@ -26,6 +26,7 @@ use super::{
     keys::SigningKey,
     route::Route,
 };
+use crate::model::problem::catalogue as known;
 use crate::platform::effect;
 
 /// A token is renewed when less than this is left of its life.
@@ -69,9 +70,9 @@ impl Token {
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
             Failure::stop(
                 0,
-                "token-unusable",
+                known::TOKEN_UNUSABLE.code,
                 "Redox gave an access token that cannot be sent back in a header.",
-                "Check that base_url leads to Redox and not to a proxy's page.",
+                known::TOKEN_UNUSABLE.remedy,
             )
         })?;
         value.set_sensitive(true);
@@ -203,9 +204,9 @@ impl Tokens {
         let Ok(granted) = serde_json::from_slice::<Granted>(&reply.body) else {
             return Err(Failure::stop(
                 0,
-                "token-missing",
-                "Redox's address for access tokens answered, but with something else than a token.",
-                "Check that base_url leads to Redox and not to a proxy's or a firewall's page.",
+                known::TOKEN_MISSING.code,
+                "Redox's address for access tokens answered with something else than a token.",
+                known::TOKEN_MISSING.remedy,
             ));
         };
         let life = life(&granted.expires_in);
@@ -231,7 +232,8 @@ impl Tokens {
         let encode = |part: String| URL_SAFE_NO_PAD.encode(part);
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = self.key.sign(signed.as_bytes()).map_err(|_| {
-            Failure::stop(0, "key-unusable", "The private key could not sign.", "Make a new key with: chartdrop keygen")
+            let known::Kind { code, remedy, .. } = known::KEY_UNUSABLE;
+            Failure::stop(0, code, "The private key could not sign.", remedy)
         })?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }

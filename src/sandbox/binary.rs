@@ -1,4 +1,4 @@
-//! The upload endpoint: takes a file as it streams by, keeps its digests, and gives back where it is.
+//! The upload endpoint: takes a file as it streams by, keeps its digests, and returns where it is.
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -1,6 +1,6 @@
 //! What is logged, and in which form: for the journal, for a person at a terminal, or for a machine.
 
-use std::{fmt, io::IsTerminal};
+use std::fmt;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
@@ -40,7 +40,8 @@ pub fn start(log: Log) -> Option<LevelSwitch> {
             registry.with(layer().with_ansi(false).event_format(Prioritised::default())).try_init().ok()
         }
         LogFormat::Auto | LogFormat::Text => {
-            registry.with(layer().with_ansi(std::io::stderr().is_terminal())).try_init().ok()
+            // Colours need a feature of the crate; without it, asking for them prints a line that nobody understands.
+            registry.with(layer().with_ansi(false)).try_init().ok()
         }
     };
     (!is_overridden).then(|| {

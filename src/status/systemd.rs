@@ -15,7 +15,7 @@ pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// No new deliveries are begun.
+/// No new deliveries are started.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }

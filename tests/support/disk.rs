@@ -26,16 +26,30 @@ pub fn service(clinic: &Clinic) -> Output {
     Command::new("timeout").args(TIMEOUT).args(program(&["run"], &clinic.config())).output().unwrap()
 }
 
-/// Mounts that exist for this test alone. Root makes them, or anybody where the kernel lets users have namespaces of
-/// their own (as Debian's does).
-pub struct Mounts {
-    holder: Child,
+/// Mounts that exist for this test alone: in a namespace of their own where the kernel has them. Root makes one, or
+/// anybody where the kernel lets users do so (as Debian's does). Where it has none (a container or a chroot), root mounts
+/// directly.
+pub enum Mounts {
+    /// The process that keeps the namespace.
+    Namespace(Child),
+    /// What is unmounted at the end.
+    Direct(Vec<PathBuf>),
 }
 
 impl Drop for Mounts {
     fn drop(&mut self) {
-        self.holder.kill().ok();
-        self.holder.wait().ok();
+        match self {
+            Self::Namespace(holder) => {
+                holder.kill().ok();
+                holder.wait().ok();
+            }
+            Self::Direct(folders) => {
+                for folder in folders {
+                    // Lazily: a program that was killed may not have let go of it yet.
+                    Command::new("umount").arg("-l").arg(folder).status().ok();
+                }
+            }
+        }
     }
 }
 
@@ -57,17 +71,27 @@ impl Mounts {
             .unwrap_or_else(|error| panic!("unshare (Debian package util-linux): {error}"));
         let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(
-            line, "ready\n",
-            "this test mounts small disks: it needs root, or a kernel that lets users make namespaces"
-        );
-        Self { holder }
+        if line == "ready\n" {
+            return Self::Namespace(holder);
+        }
+        holder.wait().ok();
+        assert!(root, "this test mounts small disks: it needs root, or a kernel that lets users make namespaces");
+        let mut mounts = Vec::new();
+        for folder in folders {
+            let options = format!("size={size},mode=0700");
+            let status =
+                Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).status().unwrap();
+            assert!(status.success(), "this test mounts small disks: root must be allowed to mount (CAP_SYS_ADMIN)");
+            mounts.push(folder.to_path_buf());
+        }
+        Self::Direct(mounts)
     }
 
     /// Runs a program where the mounts are.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let Self::Namespace(holder) = self else { return Command::new(program.as_ref()) };
         let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.id().to_string(), "-m"]);
+        command.args(["-t", &holder.id().to_string(), "-m"]);
         if !rustix::process::geteuid().is_root() {
             command.args(["-U", "--preserve-credentials"]);
         }
@@ -96,7 +120,12 @@ impl Mounts {
 
     /// A path as it is where the mounts are.
     pub fn inside(&self, path: &Path) -> PathBuf {
-        Path::new(&format!("/proc/{}/root", self.holder.id())).join(path.strip_prefix("/").unwrap())
+        match self {
+            Self::Namespace(holder) => {
+                Path::new(&format!("/proc/{}/root", holder.id())).join(path.strip_prefix("/").unwrap())
+            }
+            Self::Direct(_) => path.to_path_buf(),
+        }
     }
 
     /// `chartdrop ARGUMENTS --config …`, to the end that the disk makes.

@@ -326,7 +326,7 @@ impl Judge<'_> {
             }
             let document = &self.books.documents[file.id];
             if document.keeps_sidecar && !self.books.is_touched(file.id) && !beside(".toml").exists() {
-                self.findings.lost.push(format!("the sidecar of {place} does not lie beside it"));
+                self.findings.lost.push(format!("the sidecar of {place} is not beside it"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A parsed file in which every key and value knows where it stood, and serde's view of it.
+//! A parsed file in which every key and value knows where it was written, and serde's view of it.
 
 use std::fmt::{self, Display};
 
@@ -34,7 +34,7 @@ pub(super) enum Value {
     Table(Vec<Entry>),
 }
 
-/// A key, where it stands, and its value.
+/// A key, where it is, and its value.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub at: usize,
@@ -136,6 +136,7 @@ fn list(known: &[&str]) -> String {
 fn plain(expected: &str) -> &str {
     match expected {
         "a string" | "a character" | "string or table" => "text in quotes",
+        "path string" => "a path in quotes",
         "a boolean" => "true or false",
         "a sequence" => "a list in [ ]",
         "a map" => "a table",

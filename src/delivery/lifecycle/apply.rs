@@ -9,6 +9,7 @@ use crate::{
     model::{
         message::{Answer, Message, Upload},
         path::InboxPath,
+        problem::catalogue as known,
     },
 };
 
@@ -271,8 +272,8 @@ fn later(
             "Redox could not be reached, or did not take the document, for a long time. The last try: {}",
             short(&why)
         );
-        let remedy = "Ask the person who looks after chartdrop whether the connection works again, then move the document (and its sidecar) back into the patient's folder in the inbox.";
-        return rejected(row, "gave-up".into(), summary, remedy.into(), queued.upload, facts);
+        let known::Kind { code, remedy, .. } = known::GAVE_UP;
+        return rejected(row, code.into(), summary, remedy.into(), queued.upload, facts);
     }
     let jittered = pause(attempts, policy.retry_first, policy.retry_max, facts.jitter);
     let pause = retry_after.unwrap_or_default().max(jittered);
@@ -335,9 +336,9 @@ fn accepted(
 }
 
 fn too_large(row: Delivery, facts: Facts) -> Transition {
-    let remedy = "Scan it with a lower resolution, or split it into parts, and drop those into the patient's folder in the inbox.";
+    let known::Kind { code, remedy, .. } = known::TOO_LARGE;
     let summary = "Redox does not take a document of this size.";
-    rejected(row, "too-large".into(), summary.into(), remedy.into(), None, facts)
+    rejected(row, code.into(), summary.into(), remedy.into(), None, facts)
 }
 
 fn rejected(

@@ -3,7 +3,7 @@
 use super::{Facts, Transition, apply::held, resume::abandoned};
 use crate::{
     ledger::{Delivery, Filing, Held, HeldWhy, Queued, Reason, Rejected, Stage, Then, Tried, Unknown},
-    model::message::Message,
+    model::{message::Message, problem::catalogue as known},
 };
 
 /// What a person decided about one delivery.
@@ -169,9 +169,9 @@ fn close(row: Delivery, by: &str, reason: &str, is_present: bool, facts: Facts) 
     let maybe_sent = row.may_have_arrived();
     let filed = (!is_present).then_some(facts.now);
     let words = Reason {
-        code: "closed".into(),
+        code: known::CLOSED.code.into(),
         summary: format!("{by} decided that this document is not to be sent: {reason}"),
-        remedy: "Nothing, unless that was a mistake: then move the document (and its sidecar) back into the patient's folder in the inbox.".into(),
+        remedy: known::CLOSED.remedy.into(),
         maybe_sent,
     };
     let filing = Filing { to: None, filed };

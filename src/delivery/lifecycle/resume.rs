@@ -9,9 +9,11 @@ use super::{
 use crate::{
     ledger::{Delivery, Files, Filing, HeldWhy, Queued, Reason, Rejected, SidecarFile, Stage, Then, Tried, Unknown},
     model::{
-        document::{Document, Key},
+        document::{DocStatus, Document, Key, Metadata},
         message::Message,
         path::InboxPath,
+        problem::catalogue as known,
+        words::display_name,
     },
 };
 
@@ -104,7 +106,7 @@ fn met(row: Delivery, fresh: &Fresh, facts: Facts) -> Resume {
             if said == Some(&fresh.document.metadata) {
                 return Resume::Duplicate(row);
             }
-            Resume::Refuse(other_metadata(&row, accepted.at))
+            Resume::Refuse(other_metadata(&row, &fresh.document.metadata, accepted.at))
         }
         Stage::Rejected(rejected) if rejected.filing.filed.is_some() => {
             // A person put it back: it starts over, counts its time from here, and takes new ids.
@@ -257,16 +259,53 @@ fn void_future_due_time(mut row: Delivery, now: Timestamp) -> Delivery {
     row
 }
 
-fn other_metadata(row: &Delivery, accepted_at: Timestamp) -> Reason {
+fn other_metadata(row: &Delivery, now: &Metadata, accepted_at: Timestamp) -> Reason {
     let at = accepted_at.strftime("%Y-%m-%d %H:%M UTC");
+    let difference = row.document.as_ref().and_then(|document| difference(&document.metadata, now));
+    let difference = difference.unwrap_or_else(|| "it is described in another way".into());
     Reason {
-        code: "other-metadata".into(),
+        code: known::OTHER_METADATA.code.into(),
         summary: format!(
-            "The same document was accepted by Redox for this patient on {at} (as {}, delivery {}), and this time it comes with another description.",
+            "Redox accepted the same document for this patient on {at} (as {}, delivery {}), and this time its description differs: {difference}.",
             row.place.path,
             row.id()
         ),
-        remedy: "If the chart is right as it is, delete this file. If the description must be corrected in the chart, ask the person who looks after chartdrop to send it again on purpose.".into(),
+        remedy: known::OTHER_METADATA.remedy.into(),
         maybe_sent: false,
     }
+}
+
+/// The first thing that two descriptions of a document do not agree on, with both values.
+fn difference(was: &Metadata, is: &Metadata) -> Option<String> {
+    let none = || "(none)".to_owned();
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(none);
+    let date = |of: &Metadata| of.date.as_ref().map_or_else(none, ToString::to_string);
+    let author = |of: &Metadata| of.author.as_ref().map_or_else(none, |author| author.npi.clone());
+    let status = |of: &Metadata| {
+        let words = match of.status {
+            DocStatus::Preliminary => "preliminary",
+            DocStatus::Final => "final",
+            DocStatus::Amended => "amended",
+            DocStatus::EnteredInError => "entered-in-error",
+        };
+        words.to_owned()
+    };
+    let kind = |of: &Metadata| of.kind.display.clone().unwrap_or_else(|| of.kind.code.clone());
+    let parts = [
+        ("title", text(&was.title), text(&is.title)),
+        ("description", text(&was.description), text(&is.description)),
+        ("date", date(was), date(is)),
+        ("type", kind(was), kind(is)),
+        ("type's code", was.kind.code.clone(), is.kind.code.clone()),
+        ("category", was.category.clone(), is.category.clone()),
+        ("status", status(was), status(is)),
+        ("author", author(was), author(is)),
+        ("visit", text(&was.visit), text(&is.visit)),
+    ];
+    let differing = parts.into_iter().find(|(_, was, is)| was != is);
+    differing.map(|(what, was, is)| {
+        // Both share one row of the ledger with everything else.
+        let short = |words: &str| display_name(words.chars().take(60).collect::<String>());
+        format!("the {what} was \"{}\" and is now \"{}\"", short(&was), short(&is))
+    })
 }

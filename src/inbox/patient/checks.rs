@@ -7,7 +7,12 @@ use super::{
     identities::{Conflict, FolderIdentities},
     roster::RosterFile,
 };
-use crate::{config::Inbox, model::document::Patient, model::path::RelPath, model::problem::Problem};
+use crate::{
+    config::Inbox,
+    model::document::Patient,
+    model::path::RelPath,
+    model::problem::{Problem, catalogue as known},
+};
 
 /// What is known of patients, over all inboxes.
 #[derive(Debug)]
@@ -20,8 +25,8 @@ pub struct PatientChecks {
 /// Why a document must not be sent for a patient.
 #[derive(Debug)]
 pub enum PatientObjection {
-    /// It may be settled by itself; in fixed words.
-    NotYet(&'static str),
+    /// It may pass by itself.
+    NotYet(Problem),
     /// A person must settle it.
     Refused(Problem),
 }
@@ -63,9 +68,7 @@ impl PatientChecks {
         }
         match document.first_folder().and_then(|folder| self.claims.contest(inbox, folder, patient)) {
             Some(Conflict::Settled(refusal)) => Err(PatientObjection::Refused(refusal)),
-            Some(Conflict::Fresh) => {
-                Err(PatientObjection::NotYet("another folder has just claimed to be the same patient"))
-            }
+            Some(Conflict::Fresh) => Err(PatientObjection::NotYet(known::PATIENT_JUST_CONTESTED.problem())),
             None => Ok(()),
         }
     }

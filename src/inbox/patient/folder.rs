@@ -17,7 +17,7 @@ use crate::{
 };
 use crate::{
     inbox::{dir::InboxDir, pairing::PATIENT_FILE},
-    model::problem::Problem,
+    model::problem::{Problem, catalogue as known},
 };
 
 /// A `patient.toml` is a few lines.
@@ -42,8 +42,8 @@ pub enum Failure {
     Refused(Problem),
     /// The file could not be read just now.
     Busy(io::Error),
-    /// It cannot be told at the moment; in fixed words.
-    NotYet(&'static str),
+    /// It cannot be told at the moment.
+    NotYet(Problem),
     /// There is a `patient.toml`, and nothing in it yet.
     Empty,
 }
@@ -71,12 +71,7 @@ pub fn of_folder(
     roster: Option<&RosterFile>,
 ) -> Result<FolderSays, Failure> {
     let Some(folder) = document.first_folder() else {
-        return Err(Problem::new(
-            "no-patient-folder",
-            "The document was dropped beside the patient folders, not into one, so nobody can tell whose it is.",
-            "Move the document into the folder of its patient.",
-        )
-        .into());
+        return Err(known::NO_PATIENT_FOLDER.problem().into());
     };
     let named = by_name.map(|by_name| from_name(folder, by_name)).transpose()?.unwrap_or_default();
     let left_over = named.left_over.clone();
@@ -103,13 +98,6 @@ struct Named {
 /// one of two, would be somebody's guess.
 fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Named, Problem> {
     let name = folder.to_string_lossy();
-    let unclear = || {
-        Problem::new(
-            "patient-name-unclear",
-            "It is not clear which part of the folder's name is the patient's number: letters or digits follow it directly, or there are two numbers.",
-            "Write the number by itself, with a space before the patient's name (for example 0000000001 Bixby), then move the document back into the folder in the inbox.",
-        )
-    };
     let mut groups: [Option<&str>; 4] = [None; 4];
     let (mut rest, mut end) = (String::new(), 0);
     for captures in by_name.pattern.captures_iter(&name) {
@@ -125,7 +113,7 @@ fn from_name(folder: &OsStr, by_name: &FolderPattern) -> Result<Named, Problem> 
             let is_part = (found.start() == whole.start() && runs_on(name[..whole.start()].chars().next_back()))
                 || (found.end() == whole.end() && runs_on(name[whole.end()..].chars().next()));
             if (group == "identifier" && is_part) || known.is_some_and(|known| known != found.as_str()) {
-                return Err(unclear());
+                return Err(known::PATIENT_NAME_UNCLEAR.problem());
             }
             *known = Some(found.as_str());
         }
@@ -164,23 +152,16 @@ fn unread_words(whole: regex::Match<'_>, captures: &regex::Captures<'_>, pattern
 /// `2008-01-06`, `20080106` or `06.01.2008`.
 fn date_in_name(text: &str) -> Result<jiff::civil::Date, Problem> {
     ["%Y-%m-%d", "%Y%m%d", "%d.%m.%Y"].iter().find_map(|form| jiff::civil::Date::strptime(form, text).ok()).ok_or_else(|| {
-        Problem::new(
-            "patient-name-unclear",
+        known::PATIENT_NAME_UNCLEAR.with(
             format!("The birth date in the folder's name ({}) is not a date that can be read for certain.", display_name(text)),
-            "Write it as year, month and day, for example 2008-01-06, then move the document back into the folder in the inbox.",
+            "Write it as year, month and day, for example 2008-01-06. Then move the document back into the folder in the inbox.",
         )
     })
 }
 
 /// A folder without `patient.toml`.
 fn of_name_alone(named: Named, roster: Option<&RosterFile>) -> Result<Patient, Failure> {
-    let nobody = || {
-        Problem::new(
-            "no-patient",
-            "Nothing says whose folder this is: it holds no patient.toml, and its name is not one that says it.",
-            "Put a patient.toml with the patient's number, name and birth date into the patient's folder in the inbox, then move the document back there.",
-        )
-    };
+    let nobody = || known::NO_PATIENT.problem();
     let Some(value) = named.number else { return Err(nobody().into()) };
     let system = match (named.system, roster) {
         (Some(system), _) => Some(system),
@@ -203,14 +184,10 @@ fn of_name_alone(named: Named, roster: Option<&RosterFile>) -> Result<Patient, F
 
 /// Not read, and not overlooked: it may say that the folder is another patient's.
 pub fn misnamed(name: &OsStr) -> Problem {
-    Problem::new(
-        "patient-misnamed",
-        format!(
-            "The file that says whose folder this is must be called patient.toml, in small letters and with nothing behind it. Here a file is called \"{}\": it may say that the folder is another patient's, and was not read.",
-            display_name(name)
-        ),
-        "If it says whose folder this is, rename it to patient.toml in the patient's folder in the inbox (Windows hides the end of a name unless you let it show file name extensions); if it is a copy, delete it; if it describes a document, name it after the whole document, for example scan.pdf.toml for scan.pdf. Then move the document back there.",
-    )
+    known::PATIENT_MISNAMED.because(format!(
+        "The file that says whose folder this is must be called patient.toml, in small letters and with nothing after it. Here a file is called \"{}\". It may say that the folder is another patient's, and it was not read.",
+        display_name(name)
+    ))
 }
 
 /// What a folder's `patient.toml` says; `None` when there is none.
@@ -239,17 +216,14 @@ pub fn is_blank(bytes: &[u8]) -> bool {
 /// Parses a `patient.toml`.
 pub fn parse(bytes: &[u8]) -> Result<Patient, Problem> {
     let file: PatientFile = strict::toml(bytes).map_err(|error| unreadable(error.to_string()))?;
-    checked(file).map_err(|summary| unreadable(summary.into()))
+    checked(file).map_err(|why| unreadable(why.into()))
 }
 
 fn unreadable(why: String) -> Problem {
-    Problem::new(
-        "patient-unreadable",
-        format!(
-            "The patient's patient.toml cannot be understood, so nobody can tell for certain whose folder this is: {why}."
-        ),
-        "Correct patient.toml in the patient's folder in the inbox, then move the document back there.",
-    )
+    let end = if why.ends_with('?') { "" } else { "." };
+    known::PATIENT_UNREADABLE.because(format!(
+        "The patient.toml of this folder cannot be understood, so nobody can tell for certain whose folder it is: {why}{end}"
+    ))
 }
 
 fn checked(file: PatientFile) -> Result<Patient, &'static str> {
@@ -296,15 +270,11 @@ fn checked(file: PatientFile) -> Result<Patient, &'static str> {
 /// The folder's name and its `patient.toml` are two statements: they must not contradict each other.
 fn agree(patient: Patient, named: &Named) -> Result<Patient, Problem> {
     let mismatch = |what: &str, by_name: &str, by_file: &str| {
-        Problem::new(
-            "patient-mismatch",
-            format!(
-                "The folder's name and the patient.toml in it name different patients: {what} is \"{}\" by the folder's name and \"{}\" by patient.toml. The document was not sent to either.",
-                display_name(by_name),
-                display_name(by_file)
-            ),
-            "Find out whose folder it is, correct its name or its patient.toml in the inbox, then move the document back there.",
-        )
+        known::PATIENT_MISMATCH.because(format!(
+            "The folder's name and the patient.toml in it name different patients: {what} is \"{}\" by the folder's name and \"{}\" by patient.toml. The document was not sent to either.",
+            display_name(by_name),
+            display_name(by_file)
+        ))
     };
     if let Some(number) = &named.number {
         let is_named = |identifier: &Identifier| {
@@ -331,17 +301,13 @@ pub fn name_disagrees(left_over: &str, patient: &Patient) -> Option<Problem> {
     if names_agree(left_over, patient) {
         return None;
     }
-    let known: Vec<_> = patient.given.iter().chain(&patient.family).map(String::as_str).collect();
+    let names: Vec<_> = patient.given.iter().chain(&patient.family).map(String::as_str).collect();
     let stated = left_over.split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(Problem::new(
-        "folder-name-mismatch",
-        format!(
-            "The folder's name says \"{}\", and the patient with this number is called \"{}\" (by patient.toml or by the clinic's list of patients). No part of the one name is in the other, so the document may be another patient's. It was not sent to anybody.",
-            display_name(stated),
-            display_name(known.join(" "))
-        ),
-        "Find out whose folder it is. Correct the number or the name in the folder's name, or the patient.toml, then move the document back into the right patient's folder in the inbox.",
-    ))
+    Some(known::FOLDER_NAME_MISMATCH.because(format!(
+        "The folder's name says \"{}\", and the patient with this number is called \"{}\" (by patient.toml or by the clinic's list of patients). The two names have no word in common, so the document may be another patient's. It was not sent to anybody.",
+        display_name(stated),
+        display_name(names.join(" "))
+    )))
 }
 
 /// A patient folder that was dropped into another patient's folder: its documents are not the outer patient's.
@@ -360,28 +326,24 @@ fn no_patient_inside_another(
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(Failure::Busy(error)),
             _ => {
-                return Err(Problem::new(
-                    "patient-inside-patient",
-                    format!(
-                        "The document is in the folder \"{}\", which has a patient.toml of its own and is inside another patient's folder, so it could belong to either.",
+                return Err(known::PATIENT_INSIDE_PATIENT
+                    .because(format!(
+                        "The document is in the folder \"{}\", which has a patient.toml of its own and is inside another patient's folder, so it could belong to either patient.",
                         display_name(inner.file_name())
-                    ),
-                    "Move the inner patient's folder up, so that every patient's folder is directly in the inbox, then move the document back into the right one.",
-                )
-                .into());
+                    ))
+                    .into());
             }
         }
         if let Some(number) =
             by_name.map(|by_name| another_number(&inner, by_name, patient, roster)).transpose()?.flatten()
         {
-            return Err(Problem::new(
-                "patient-inside-patient",
+            return Err(known::PATIENT_INSIDE_PATIENT.with(
                 format!(
-                    "The document is in the folder \"{}\", whose name says another patient's number ({}), and which is inside another patient's folder. So it could belong to either.",
+                    "The document is in the folder \"{}\", whose name says another patient's number ({}), and which is inside another patient's folder. So it could belong to either patient.",
                     display_name(inner.file_name()),
                     display_name(&number)
                 ),
-                "If it is a patient's folder, move it up, so that it is directly in the inbox, and move the document back into it there. If it is not, rename it so that its name does not look like a patient's number (for example Labs 2026 for 2026), then move the document back.",
+                "If it is a patient's folder, move it up, so that it is directly in the inbox, and move the document back into it there. If it is not, rename it so that its name does not look like a patient's number (for example Labs 2026 for 2026), and move the document back into it.",
             )
             .into());
         }

@@ -24,7 +24,10 @@ use crate::{
     model::document::Patient,
     model::patient::{contradiction, shares},
     model::words::display_name,
-    model::{file_state::FileState, problem::Problem},
+    model::{
+        file_state::FileState,
+        problem::{Problem, catalogue as known},
+    },
     platform::effect,
 };
 
@@ -175,13 +178,9 @@ fn disagreement(claimed: &Patient, patient: &Patient) -> Option<String> {
 fn contested(folder: &OsStr, inbox: Option<&str>, summary: &str) -> Problem {
     let name = display_name(folder);
     let place = inbox.map(|inbox| format!(" of the inbox {inbox}")).unwrap_or_default();
-    Problem::new(
-        "patient-contested",
-        format!(
-            "Two folders say that they are the patient with this number, and do not agree on {summary}: the folder that the document was dropped into, and the folder \"{name}\"{place}. The document may be another patient's. It was not sent to anybody."
-        ),
-        "Find out whose number it is. Correct the patient.toml that is wrong, in the inbox (nothing of either folder is sent before), then move the document back into the right patient's folder.",
-    )
+    known::PATIENT_CONTESTED.because(format!(
+        "Two folders say that they are the patient with this number, and they disagree on {summary}: the folder that the document was dropped into, and the folder \"{name}\"{place}. The document may be another patient's. It was not sent to anybody."
+    ))
 }
 
 #[cfg(test)]

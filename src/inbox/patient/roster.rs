@@ -17,11 +17,15 @@ use crate::{
     config::{Inbox, strict::nearest, units::Date},
     model::document::{Gender, Identifier, Patient},
     model::patient::same_system,
+    model::words::display_name,
     platform::effect,
 };
 use crate::{
     inbox::open_writers::has_writer,
-    model::{file_state::FileState, problem::Problem},
+    model::{
+        file_state::FileState,
+        problem::{Problem, catalogue as known},
+    },
 };
 
 /// More than a million patients.
@@ -80,7 +84,7 @@ impl RosterError {
 impl Roster {
     /// Reads a list as it is now.
     pub fn read(path: &Path) -> Result<Self, RosterError> {
-        let reading = |error: std::io::Error| RosterError::whole(format!("it cannot be read ({})", error.kind()));
+        let reading = |error: std::io::Error| RosterError::whole(reading_words(&error));
         let bytes = effect::open(path).and_then(|file| effect::read_up_to(file, FILE_LIMIT + 1)).map_err(reading)?;
         if bytes.len() as u64 > FILE_LIMIT {
             return Err(RosterError::whole("it is larger than a list of patients can be"));
@@ -97,7 +101,7 @@ impl Roster {
         }
         // The reader takes the end of the file for the missing quote; it may be the end of what was written so far.
         if !bytes.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2) {
-            return Err(RosterError::whole("a quotation mark (\") is opened and not closed, or stands alone"));
+            return Err(RosterError::whole("a quotation mark (\") is opened and not closed, or is alone"));
         }
         // The header holds no values, so that it tells what separates them: Excel writes `;` in half of the world.
         let header = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
@@ -192,27 +196,22 @@ impl Roster {
             for listed in rows.iter().filter(|listed| is_of(listed, identifier)) {
                 is_listed = true;
                 if let Some(difference) = difference(&listed.patient, &whole) {
-                    return Err(Problem::new(
-                        "roster-mismatch",
-                        format!(
-                            "The patient's folder (or the document's sidecar) and the clinic's list of patients do not agree on {}: the folder says \"{}\", the list says \"{}\". So the document may be another patient's. It was not sent to anybody.",
-                            difference.what, difference.other, difference.one
-                        ),
-                        "Find out which of them is right. Correct the number or the patient.toml of the folder in the inbox, or correct the practice system and have the list exported again. Then move the document back into the right patient's folder in the inbox.",
-                    ));
+                    return Err(known::ROSTER_MISMATCH.because(format!(
+                        "The patient's folder (or the document's sidecar) and the clinic's list of patients disagree on {}: the folder says \"{}\", the list says \"{}\". So the document may be another patient's. It was not sent to anybody.",
+                        difference.what,
+                        display_name(&difference.other),
+                        display_name(&difference.one)
+                    )));
                 }
                 whole = union(whole, &listed.patient);
             }
         }
         if !is_listed {
-            return Err(Problem::new(
-                "not-on-roster",
-                format!(
-                    "The patient's number ({}) is not on the clinic's list of patients, so the document was not sent to anybody.",
-                    patient.identifier.first().map_or("none", |identifier| identifier.value.as_str())
-                ),
-                "Compare the number in the folder's name or its patient.toml with the practice system. If it is wrong, correct it in the inbox; if it is right, have the list exported again. Then move the document back into the patient's folder in the inbox.",
-            ));
+            let number = patient.identifier.first().map_or("none", |identifier| identifier.value.as_str());
+            return Err(known::NOT_ON_ROSTER.because(format!(
+                "The patient's number ({}) is not on the clinic's list of patients, so the document was not sent to anybody.",
+                display_name(number)
+            )));
         }
         Ok(whole)
     }
@@ -229,6 +228,15 @@ fn columns(header: &StringRecord) -> Result<Places, String> {
     let expected = || {
         format!("the first line must name the columns: {} (and may name: {})", COLUMNS.join(","), OPTIONAL.join(","))
     };
+    if let (1, Some(name)) = (header.len(), header.get(0))
+        && let Some((_, words)) =
+            [('\t', "tabs"), ('|', "the sign |")].into_iter().find(|(sign, _)| name.contains(*sign))
+    {
+        return Err(format!(
+            "its columns are separated by {words}: export it with commas or semicolons; {}",
+            expected()
+        ));
+    }
     let all = || COLUMNS.into_iter().chain(OPTIONAL);
     for (i, name) in header.iter().enumerate() {
         if !all().any(|column| column == name) {
@@ -259,6 +267,14 @@ fn gender_of(text: &str) -> Result<Option<Gender>, String> {
         "unknown" | "u" => Gender::Unknown,
         _ => return Err("gender must be male, female, other or unknown".into()),
     }))
+}
+
+fn reading_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "chartdrop is not allowed to read it".into(),
+        kind => format!("it cannot be read ({kind})"),
+    }
 }
 
 /// The reader's error, less what it quotes.
@@ -298,8 +314,8 @@ struct State {
     complained: bool,
 }
 
-/// Why a patient cannot be held against a list now, in fixed words.
-pub type NotNow = &'static str;
+/// Why a patient cannot be compared with a list now.
+pub type NotNow = Problem;
 
 impl RosterFile {
     /// `None` for an inbox without one.
@@ -330,29 +346,29 @@ impl RosterFile {
         Ok(self.current(Instant::now())?.system_of(value).map(str::to_owned))
     }
 
-    /// The list as it lies there, once it has settled: one that is just being written must refuse nobody.
+    /// The list as it is there, once it has settled: one that is just being written must refuse nobody.
     pub fn current(&self, now: Instant) -> Result<Arc<Roster>, NotNow> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = match effect::metadata(&self.path) {
             Ok(metadata) => FileState::of(&metadata),
             Err(error) => {
                 state.seen = None;
-                let error = RosterError::whole(format!("it cannot be read ({})", error.kind()));
+                let error = RosterError::whole(reading_words(&error));
                 return Err(self.unusable(&mut state, &error, now));
             }
         };
         let since = state.seen.filter(|(seen, _)| *seen == stamp).map_or(now, |(_, since)| since);
         state.seen = Some((stamp, since));
         if now.saturating_duration_since(since) < self.settle {
-            return Err("the list of patients has just changed");
+            return Err(known::ROSTER_CHANGED.problem());
         }
         if state.read.as_ref().is_none_or(|(read, _)| *read != stamp) {
             if effect::open(&self.path).is_ok_and(|file| has_writer(&file)) {
-                return Err("the list of patients is being written");
+                return Err(known::ROSTER_CHANGED.problem());
             }
             let read = Roster::read(&self.path).map(Arc::new);
             if !effect::metadata(&self.path).is_ok_and(|metadata| FileState::of(&metadata) == stamp) {
-                return Err("the list of patients has just changed");
+                return Err(known::ROSTER_CHANGED.problem());
             }
             state.read = Some((stamp, read));
         }
@@ -369,7 +385,7 @@ impl RosterFile {
                 let error = error.clone();
                 Err(self.unusable(&mut state, &error, now))
             }
-            None => Err("the list of patients has just changed"),
+            None => Err(known::ROSTER_CHANGED.problem()),
         }
     }
 
@@ -380,9 +396,11 @@ impl RosterFile {
         let is_empty = state.seen.is_some_and(|(seen, _)| seen.size == 0);
         let patience = if is_empty { self.settle.max(self.incomplete_after) } else { self.settle };
         if now.saturating_duration_since(since) >= patience && !std::mem::replace(&mut state.complained, true) {
-            error!(inbox = %self.inbox, "the list of patients (roster) cannot be used, and nothing of this inbox is sent before it can: {error}");
+            let path = self.path.display();
+            error!(inbox = %self.inbox, code = known::ROSTER_UNUSABLE.code, "the list of patients (roster) cannot be used, and documents of this inbox wait until it can: {path}: {error}");
         }
-        "the list of patients cannot be used"
+        known::ROSTER_UNUSABLE
+            .because(format!("The clinic's list of patients cannot be used: {error}. Nothing is lost: all documents of this inbox wait until it can be used."))
     }
 }
 
@@ -463,7 +481,8 @@ mod tests {
             ("identifier,family,given,birth_date\n", None, "no patient"),
             ("identifier,family,given\n1,Bixby,T\n", Some(1), "must name the columns"),
             ("identifier,family,given,birthdate\n1,Bixby,T,\n", Some(1), "\"birth_date\""),
-            ("identifier\tfamily\tgiven\tbirth_date\n1\tBixby\tT\t\n", Some(1), "identifier,family"),
+            ("identifier\tfamily\tgiven\tbirth_date\n1\tBixby\tT\t\n", Some(1), "separated by tabs"),
+            ("identifier|family|given|birth_date\n1|Bixby|T|\n", Some(1), "commas or semicolons"),
             ("identifier,family,given,birth_date,family\n1,Bixby,T,,B\n", Some(1), "the same name"),
             ("identifier,family,given,birth_date,gender\n1,Bixby,T,,girl\n", Some(2), "gender must be"),
             ("identifier,family,given,birth_date,identifier_system\n1,Bixby,T,,MR\n", Some(2), "URI"),

@@ -48,7 +48,7 @@ pub(super) fn end(bytes: &Bytes<'_>, head: &[u8]) -> io::Result<End> {
         return End::missing("a later version of it begins, and is not all there");
     }
     match pdf.trailers(revision.section)? {
-        Trailers::Blank => End::missing("an older part of it is still blank, or lies beyond its end"),
+        Trailers::Blank => End::missing("an older part of it is still blank, or is beyond its end"),
         Trailers::Plain => Ok(End::Here),
         Trailers::Encrypted(objection) => Ok(objection.map_or(End::Here, End::Locked)),
     }
