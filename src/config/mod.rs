@@ -82,6 +82,8 @@ pub struct Inbox {
     pub incomplete_after: Duration,
     /// A sidecar that came so long before its document is not taken without a person.
     pub orphan_after: Duration,
+    /// A notice for staff is written into the inbox when something has waited in it for so long; zero: never.
+    pub notice_after: Duration,
     /// Whether the words of a patient folder's name must agree with the patient's name.
     pub folder_name: FolderName,
     /// How changes are noticed.

@@ -75,6 +75,8 @@ struct RawInbox {
     incomplete_after: Duration,
     #[serde(default = "default_orphan_after")]
     orphan_after: Duration,
+    #[serde(default = "default_notice_after")]
+    notice_after: Duration,
     #[serde(default)]
     folder_name: FolderName,
     #[serde(default)]
@@ -204,6 +206,10 @@ fn default_hold() -> Duration {
 
 fn default_orphan_after() -> Duration {
     Duration::seconds(3600)
+}
+
+fn default_notice_after() -> Duration {
+    Duration::seconds(900)
 }
 
 fn default_incomplete_after() -> Duration {
@@ -403,6 +409,7 @@ fn inbox(
         hold: raw.hold.get(),
         incomplete_after: raw.incomplete_after.get(),
         orphan_after: raw.orphan_after.get(),
+        notice_after: raw.notice_after.get(),
         folder_name: raw.folder_name,
         watch: raw.watch,
         sidecar: raw.sidecar,

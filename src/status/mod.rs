@@ -8,6 +8,7 @@ mod limited;
 mod listing;
 pub mod log;
 mod metrics;
+mod notice;
 mod observed;
 pub mod openapi;
 mod problem;
@@ -20,6 +21,7 @@ mod who;
 
 pub use desk::Desk;
 pub use listing::{DEFAULT_LIMIT, MOST};
+pub use notice::keep_notices;
 pub use observed::ObservedLedger;
 pub use problem::ApiProblem;
 pub use reload::{LevelSwitch, ReloadView, Reloader};
