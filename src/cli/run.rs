@@ -21,7 +21,7 @@ use crate::{
     ledger::Ledger,
     platform::dir::{self, Resolution},
     redox::Client,
-    status::{Desk, ObservedLedger, Reloader, keep_notices, log, serve, systemd},
+    status::{Desk, ObservedLedger, Reloader, keep_alarms, keep_notices, log, serve, systemd},
 };
 
 /// How long `--once` goes on when nobody says.
@@ -137,6 +137,7 @@ async fn answer(desk: Arc<Desk>, settings: Status, mut hangup: Signal, ended: Ca
         reloads,
         Arc::clone(&desk).keep(),
         keep_notices(Arc::clone(&desk)),
+        keep_alarms(Arc::clone(&desk)),
         serve(Arc::clone(&desk), settings, ended.clone())
     );
 }

@@ -1,5 +1,6 @@
 //! The typed configuration: read once, checked once, and handed to the rooms as what they need.
 
+pub mod alarms;
 mod folders;
 mod raw;
 pub mod status;
@@ -53,6 +54,8 @@ pub struct Config {
     pub status: Status,
     /// What is logged, and how.
     pub log: Log,
+    /// Who is told of alarms.
+    pub alarms: alarms::Alarms,
 }
 
 /// A watched root and where its files go.

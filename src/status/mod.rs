@@ -1,5 +1,6 @@
 //! What the outside may know of the running daemon, and how it is told.
 
+mod alarms;
 pub mod api;
 mod catalog;
 mod desk;
@@ -19,6 +20,7 @@ pub mod systemd;
 pub mod view;
 mod who;
 
+pub use alarms::{keep_alarms, test as test_alarms};
 pub use desk::Desk;
 pub use listing::{DEFAULT_LIMIT, MOST};
 pub use notice::keep_notices;
