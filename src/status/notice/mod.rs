@@ -239,14 +239,13 @@ fn late(row: &Delivery, channel: Option<&ChannelReport>) -> Late {
 
 fn write(inbox: &Inbox, folder: &Dir, text: &str) -> io::Result<()> {
     let spot = folder.name(NOTICE_FILE.as_ref());
-    match spot.stat()? {
-        None => {}
-        Some(found) if found.kind == Kind::File && is_ours(folder)? => {
-            if effect::read_up_to(spot.open()?, LONGEST)? == text.as_bytes() {
-                return Ok(());
-            }
+    if spot.stat()?.is_some() {
+        if !is_ours(folder)? {
+            return Err(io::Error::other("something else has its name"));
         }
-        Some(_) => return Err(io::Error::other("something else has its name")),
+        if effect::read_up_to(spot.open()?, LONGEST)? == text.as_bytes() {
+            return Ok(());
+        }
     }
     let group = inbox.group.or(Some(folder.info()?.group));
     durable::replace(&spot, &Access { group, mode: inbox.mode }, text.as_bytes())
