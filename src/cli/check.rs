@@ -28,8 +28,16 @@ enum Line {
     },
 }
 
+/// What `check` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Send a test message over each way of [alarms] as well.
+    #[arg(long)]
+    alarm: bool,
+}
+
 /// Prints the report. Returns the exit code.
-pub async fn run(path: &Path) -> anyhow::Result<u8> {
+pub async fn run(path: &Path, args: Args) -> anyhow::Result<u8> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => {
@@ -56,6 +64,9 @@ pub async fn run(path: &Path) -> anyhow::Result<u8> {
     }
     lines.push(ledger(&config.ledger));
     lines.extend(redox(&config).await);
+    if args.alarm {
+        lines.extend(alarms(&config).await);
+    }
     Ok(print(&lines))
 }
 
@@ -181,6 +192,21 @@ fn ledger(path: &Path) -> Line {
             Line::Bad { summary: format!("{summary}: {error}"), remedy: remedy(&error, "ledger") }
         }
     }
+}
+
+/// Whether messages about alarms go out; whether they arrive only their reader can tell.
+async fn alarms(config: &Config) -> Vec<Line> {
+    let tried = crate::status::test_alarms(config).await;
+    if tried.is_empty() {
+        return vec![Line::Note(
+            "alarms: no mail, webhook or command is configured in [alarms]: nobody is told".into(),
+        )];
+    }
+    let line = |(way, result): (_, Result<(), String>)| match result {
+        Ok(()) => Line::Good(format!("alarms: a test message was handed over by {way}; see that it arrives")),
+        Err(why) => Line::Bad { summary: format!("alarms: {way}: {why}"), remedy: format!("Correct [alarms] {way}.") },
+    };
+    tried.into_iter().map(|(way, result)| (way.as_str(), result)).map(line).collect()
 }
 
 async fn redox(config: &Config) -> Vec<Line> {

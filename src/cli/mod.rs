@@ -51,7 +51,7 @@ enum Command {
     /// Deliver what is dropped into the inboxes.
     Run(run::Args),
     /// Try everything that deliveries need: configuration, folders, key, token, clock.
-    Check,
+    Check(check::Args),
     /// Say for every file what would happen, whose it would be and why; send and write nothing.
     Preview(preview::Args),
     /// Is everything going out? What waits and why, and what to do.
@@ -108,7 +108,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<u8> {
     }
     match cli.command {
         Command::Run(args) => run::run(&cli.config, args).await,
-        Command::Check => check::run(&cli.config).await,
+        Command::Check(args) => check::run(&cli.config, args).await,
         Command::Preview(args) => preview::run(&cli.config, args).await,
         Command::Status(args) => look::status(&cli.config, args).await,
         Command::History(args) => look::history(&cli.config, args).await,

@@ -21,7 +21,7 @@ use crate::{
     ledger::Ledger,
     platform::dir::{self, Resolution},
     redox::Client,
-    status::{Desk, ObservedLedger, Reloader, log, serve, systemd},
+    status::{Desk, ObservedLedger, Reloader, keep_alarms, keep_notices, log, serve, systemd},
 };
 
 /// How long `--once` goes on when nobody says.
@@ -133,7 +133,13 @@ async fn answer(desk: Arc<Desk>, settings: Status, mut hangup: Signal, ended: Ca
             () = ended.cancelled() => {}
         }
     };
-    tokio::join!(reloads, Arc::clone(&desk).keep(), serve(Arc::clone(&desk), settings, ended.clone()));
+    tokio::join!(
+        reloads,
+        Arc::clone(&desk).keep(),
+        keep_notices(Arc::clone(&desk)),
+        keep_alarms(Arc::clone(&desk)),
+        serve(Arc::clone(&desk), settings, ended.clone())
+    );
 }
 
 /// SIGTERM and SIGINT end the program, and which of them did is told; SIGIO does nothing.

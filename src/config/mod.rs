@@ -1,5 +1,6 @@
 //! The typed configuration: read once, checked once, and handed to the rooms as what they need.
 
+pub mod alarms;
 mod folders;
 mod raw;
 pub mod status;
@@ -53,6 +54,8 @@ pub struct Config {
     pub status: Status,
     /// What is logged, and how.
     pub log: Log,
+    /// Who is told of alarms.
+    pub alarms: alarms::Alarms,
 }
 
 /// A watched root and where its files go.
@@ -82,6 +85,8 @@ pub struct Inbox {
     pub incomplete_after: Duration,
     /// A sidecar that came this long before its document is not used without a person.
     pub orphan_after: Duration,
+    /// A notice for staff is written into the inbox when something has waited in it for so long; zero: never.
+    pub notice_after: Duration,
     /// Whether the words of a patient folder's name must agree with the patient's name.
     pub folder_name: FolderName,
     /// How changes are noticed.

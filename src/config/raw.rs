@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     Config, FolderName, FolderPattern, Inbox, Method, OnUnknown, SidecarRule, TextRule, Watch,
+    alarms::RawAlarms,
     status::{Log, RawStatus},
     strict::{nearest, place, refuse, shown},
     units::{ByteSize, Duration},
@@ -44,6 +45,8 @@ pub(super) struct Raw {
     status: RawStatus,
     #[serde(default)]
     log: Log,
+    #[serde(default)]
+    alarms: RawAlarms,
 }
 
 /// A coding, and the folders whose documents are of that type.
@@ -76,6 +79,8 @@ struct RawInbox {
     incomplete_after: Duration,
     #[serde(default = "default_orphan_after")]
     orphan_after: Duration,
+    #[serde(default = "default_notice_after")]
+    notice_after: Duration,
     #[serde(default)]
     folder_name: FolderName,
     #[serde(default)]
@@ -265,6 +270,10 @@ fn default_orphan_after() -> Duration {
     Duration::seconds(3600)
 }
 
+fn default_notice_after() -> Duration {
+    Duration::seconds(900)
+}
+
 fn default_incomplete_after() -> Duration {
     Duration::seconds(120)
 }
@@ -376,6 +385,7 @@ pub(super) fn check(raw: Raw, folder: &Path) -> Result<Config, Fault> {
         history: raw.ledger.history.get(),
         status,
         log: raw.log,
+        alarms: raw.alarms.check(|name| secret(name, folder)).map_err(|what| fault(["alarms"], what))?,
     })
 }
 
@@ -422,15 +432,12 @@ fn redox(raw: RawRedox, request_timeout: Duration, folder: &Path) -> Result<Sett
             ));
         }
     }
-    // A bare name may be a systemd credential; the key's loader looks there first.
-    let bare = raw.private_key.components().count() == 1
-        && std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| Path::new(&dir).join(&raw.private_key).exists());
     Ok(Settings {
         base_url: raw.base_url.trim_end_matches('/').to_owned(),
         environment: raw.environment,
         client_id: raw.client_id,
         key_id: raw.key_id,
-        private_key: if bare { raw.private_key } else { folder.join(raw.private_key) },
+        private_key: secret(&raw.private_key, folder),
         algorithm: raw.algorithm,
         source_id: raw.source_id,
         scope: raw.scope,
@@ -439,6 +446,13 @@ fn redox(raw: RawRedox, request_timeout: Duration, folder: &Path) -> Result<Sett
         ca_file: raw.ca_file.map(|path| folder.join(path)),
         request_timeout: request_timeout.get(),
     })
+}
+
+/// The path of a secret. A bare name may be a systemd credential; whoever reads it looks there first.
+fn secret(name: &Path, folder: &Path) -> PathBuf {
+    let is_credential = name.components().count() == 1
+        && std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| Path::new(&dir).join(name).exists());
+    if is_credential { name.to_path_buf() } else { folder.join(name) }
 }
 
 fn inbox(
@@ -510,6 +524,7 @@ fn inbox(
         hold: raw.hold.get(),
         incomplete_after: raw.incomplete_after.get(),
         orphan_after: raw.orphan_after.get(),
+        notice_after: raw.notice_after.get(),
         folder_name: raw.folder_name,
         watch: raw.watch,
         sidecar: raw.sidecar,

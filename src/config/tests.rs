@@ -60,7 +60,8 @@ fn keys_of_the_example() -> BTreeSet<(String, String)> {
 fn the_example_leaves_no_key_out() {
     // An unknown key makes the parser list those that it knows.
     let mut known = BTreeSet::new();
-    for table in ["inbox", "inbox.patient", "inbox.document", "redox", "delivery", "ledger", "status", "log"] {
+    for table in ["inbox", "inbox.patient", "inbox.document", "redox", "delivery", "ledger", "status", "log", "alarms"]
+    {
         let head = if table == "inbox" { "[[inbox]]".to_owned() } else { format!("[{table}]") };
         let text = EXAMPLE.replacen(&format!("\n{head}"), &format!("\n{head}\nqqqqqqqq = 1\n"), 1);
         let said = error(&text);
@@ -91,6 +92,9 @@ fn commented_out_keys_are_right_as_well() {
         .replace("# tls_key = ", "tls_key = ")
         .replace("# users = ", "users = ")
         .replace("# contact = ", "contact = ")
+        .replace("# mail = ", "mail = ")
+        .replace("# webhook = ", "webhook = ")
+        .replace("# command = ", "command = ")
         .replace("# listen = ", "listen = ");
     let config = load(&text).unwrap();
     assert_eq!(config.inboxes[0].roster.as_deref(), Some(Path::new("/etc/chartdrop/patients.csv")));

@@ -196,6 +196,16 @@ impl Board {
         self.open().inboxes.clone()
     }
 
+    /// Documents of an inbox without a delivery that have not changed since `before`, oldest first; `None` while the inbox
+    /// cannot be worked on, since nobody knows then.
+    pub fn waiting_since(&self, inbox: &str, before: Timestamp) -> Option<Vec<WaitingDocument>> {
+        let state = self.open();
+        let state = state.inboxes.get(inbox).filter(|state| state.problem.is_none())?;
+        let mut late: Vec<_> = state.waiting.iter().filter(|document| document.since <= before).cloned().collect();
+        late.sort_by_key(|document| document.since);
+        Some(late)
+    }
+
     /// What is on, by code.
     pub fn alarms(&self) -> Vec<Alarm> {
         self.open().alarms.values().cloned().collect()

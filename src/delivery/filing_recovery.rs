@@ -34,7 +34,8 @@ impl Engine {
             let place = row.pending_duplicate().map_or(&row.place, |pending| &pending.from);
             let Some(inbox) = self.config.inbox(&place.inbox).cloned() else { continue };
             let examined = row.clone();
-            let filed = tokio::task::spawn_blocking(move || finish(&inbox, &examined))
+            let contact = self.tuned().contact;
+            let filed = tokio::task::spawn_blocking(move || finish(&inbox, &examined, contact.as_deref()))
                 .await
                 .map_err(|_| DeliveryError::Broken("filing a document"))?;
             match filed {
@@ -78,11 +79,11 @@ impl Engine {
 }
 
 /// True when nothing is left to move and the note is written. An error leaves all to the next try.
-fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
+fn finish(inbox: &Inbox, row: &Delivery, contact: Option<&str>) -> Result<bool, FilingError> {
     if let (Stage::Accepted(accepted), Some(pending)) = (&row.stage, row.pending_duplicate()) {
         return duplicate::finish(inbox, row, accepted, pending);
     }
-    let (Some(note), Some(filing)) = (perform::note(row, false), row.filing()) else { return Ok(false) };
+    let (Some(note), Some(filing)) = (perform::note(row, false, contact), row.filing()) else { return Ok(false) };
     let end = match row.stage {
         Stage::Accepted(_) => End::Done,
         Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) | Stage::Rejected(_) => End::Failed,
@@ -112,7 +113,8 @@ fn finish(inbox: &Inbox, row: &Delivery) -> Result<bool, FilingError> {
         // behind, and writes the note.
         Some(to) => {
             let found = recorded(inbox, place, row.files.as_ref());
-            let note = if sidecar_stays(inbox, &found) { perform::note(row, true).unwrap_or(note) } else { note };
+            let note =
+                if sidecar_stays(inbox, &found) { perform::note(row, true, contact).unwrap_or(note) } else { note };
             filing::file(inbox, end, to, &found, &note)?;
         }
         // Not while its whole folder is missing: a share that is not mounted looks like that.

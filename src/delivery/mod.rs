@@ -124,11 +124,17 @@ pub struct Engine {
 struct Tuned {
     document_types: Arc<BTreeMap<String, Coding>>,
     alarm_after: Duration,
+    /// Whom staff can ask, for notes.
+    contact: Option<String>,
 }
 
 impl Tuned {
     fn of(config: &Config) -> Self {
-        Self { document_types: Arc::new(config.document_types.clone()), alarm_after: config.delivery.alarm_after }
+        Self {
+            document_types: Arc::new(config.document_types.clone()),
+            alarm_after: config.delivery.alarm_after,
+            contact: config.status.contact.clone(),
+        }
     }
 }
 

@@ -239,7 +239,7 @@ impl Engine {
 
     /// Moves document and sidecar, and writes the receipt or note. A move that fails is tried again and never sends anything.
     async fn file(&self, row: &Delivery, to: InboxPath, item: &Item<'_>) -> Result<Performed, DeliveryError> {
-        let Some(note) = note(row, item.sidecar_stays(row)) else {
+        let Some(note) = note(row, item.sidecar_stays(row), self.tuned().contact.as_deref()) else {
             return Err(DeliveryError::Broken("a final delivery without its note"));
         };
         let (inbox, found, end) = (item.inbox.clone(), found_of(row, item), end(row));
@@ -305,7 +305,7 @@ fn end(row: &Delivery) -> End {
 }
 
 /// What is written beside a finished document.
-pub(super) fn note(row: &Delivery, sidecar_stays: bool) -> Option<Note> {
+pub(super) fn note(row: &Delivery, sidecar_stays: bool, contact: Option<&str>) -> Option<Note> {
     match &row.stage {
         Stage::Accepted(accepted) => {
             let mut receipt = Receipt::of(row, accepted, Status::Accepted)?;
@@ -314,7 +314,7 @@ pub(super) fn note(row: &Delivery, sidecar_stays: bool) -> Option<Note> {
             }
             Some(Note::Receipt(Box::new(receipt)))
         }
-        Stage::Rejected(rejected) => Some(Note::Reason(reason::text(row, rejected))),
+        Stage::Rejected(rejected) => Some(Note::Reason(reason::text(row, rejected, contact))),
         Stage::Queued(_) | Stage::Sending(_) | Stage::Unknown(_) | Stage::Held(_) => None,
     }
 }

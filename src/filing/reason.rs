@@ -39,8 +39,8 @@ pub fn record(text: &[u8]) -> Option<Record> {
     serde_json::from_slice(last).ok()
 }
 
-/// The whole text.
-pub fn text(row: &Delivery, rejected: &Rejected) -> String {
+/// The whole text; `contact`: whom staff can ask.
+pub fn text(row: &Delivery, rejected: &Rejected, contact: Option<&str>) -> String {
     let (reason, id, at) = (&rejected.reason, row.id(), rejected.at);
     let (heading, again) = if reason.maybe_sent {
         (
@@ -61,13 +61,17 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
         true => format!("An earlier try of it may have arrived. The last one ended like this: {}", reason.summary),
         false => reason.summary.clone(),
     };
+    let help = format!(
+        "{}. Show them this note, or tell them these two lines:",
+        contact.map_or("The person who looks after chartdrop", |contact| contact.trim().trim_end_matches('.'))
+    );
     let mut text = format!("{heading}\n");
     for (title, words) in [
         ("What happened", happened.as_str()),
         ("Is anything lost?", "No. The document is next to this note, unchanged."),
         ("What to do", reason.remedy.as_str()),
         ("Is it safe to try again?", again),
-        ("Who can help", "The person who looks after chartdrop. Show them this note, or tell them these two lines:"),
+        ("Who can help", help.as_str()),
     ] {
         text.push_str(&format!("\n{title}\n{}", wrapped(words)));
     }
@@ -89,7 +93,7 @@ pub fn text(row: &Delivery, rejected: &Rejected) -> String {
 }
 
 /// Indented, broken between words.
-fn wrapped(words: &str) -> String {
+pub fn wrapped(words: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
     for word in words.split_whitespace() {
@@ -131,7 +135,7 @@ mod tests {
     #[test]
     fn every_note_says_what_happened_what_is_lost_and_what_to_do() {
         let (row, rejected) = rejected(false);
-        let text = text(&row, &rejected);
+        let text = text(&row, &rejected, None);
         for part in
             ["NOT SENT", "What happened", "Is anything lost?", "Scan it again.", "safe to try again", "cut-off / "]
         {
@@ -144,14 +148,14 @@ mod tests {
     #[test]
     fn a_document_that_may_have_arrived_is_not_called_unsent() {
         let (row, rejected) = rejected(true);
-        let text = text(&row, &rejected);
+        let text = text(&row, &rejected, None);
         assert!(!text.contains("NOT SENT") && text.contains("chart first"), "{text}");
     }
 
     #[test]
     fn the_last_line_is_found_again_whatever_an_editor_did_around_it() {
         let (row, rejected) = rejected(true);
-        let text = text(&row, &rejected);
+        let text = text(&row, &rejected, None);
         let windows = text.replace('\n', "\r\n");
         for text in [text.as_str(), &windows, text.trim_end(), &format!("\u{feff}Called the lab.\r\n{windows}\r\n\r\n")]
         {

@@ -25,6 +25,22 @@ pub fn create(spot: &Spot, access: &Access, write: impl FnOnce(&mut File) -> io:
     spot.folder().sync()
 }
 
+/// Writes a file that replaces whatever has its name, a link included, only when it is whole and durable.
+pub fn replace(spot: &Spot, access: &Access, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary(spot);
+    let write = || {
+        let mut file = temporary.create()?;
+        super::effect::write_all(&mut file, bytes)?;
+        access.apply(&file, access.mode)?;
+        super::effect::sync(&file)?;
+        temporary.rename_over(spot)
+    };
+    write().inspect_err(|_| {
+        // Best effort, as above.
+        temporary.unlink().ok();
+    })
+}
+
 #[track_caller]
 fn create_from(
     temporary: &Spot,

@@ -59,6 +59,12 @@ impl SigningKey {
     }
 }
 
+/// Reads a secret from a file, or from a systemd credential when `path` is a bare name; an error when others can read it.
+pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (path, forbidden) = locate(path, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref());
+    read(&path, forbidden)?.map_err(|mode| io::Error::other(format!("others may read it (mode {mode:04o}); chmod 600")))
+}
+
 /// The file and the mode bits it must not have. systemd guards the credentials' folder itself and gives the service
 /// its access through the group, so that group bits are no exposure there.
 fn locate(path: &Path, credentials: Option<&OsStr>) -> (PathBuf, u32) {

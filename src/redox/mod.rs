@@ -30,4 +30,5 @@ pub(crate) use bundle::tests::{documents, whole};
 pub use bundle::{Bundle, build};
 pub use client::{Client, TokenReport};
 pub use errors::{Failure, SetupError, Unreachable};
+pub(crate) use keys::read_secret;
 pub use settings::{Algorithm, Environment, Settings, UploadBody};

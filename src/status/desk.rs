@@ -142,7 +142,7 @@ impl Desk {
 }
 
 /// What the machine is called.
-fn node() -> String {
+pub(super) fn node() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "localhost".into() } else { name }
 }

@@ -1,5 +1,6 @@
 //! What the outside may know of the running daemon, and how it is told.
 
+mod alarms;
 pub mod api;
 mod catalog;
 mod desk;
@@ -8,6 +9,7 @@ mod limited;
 mod listing;
 pub mod log;
 mod metrics;
+mod notice;
 mod observed;
 pub mod openapi;
 mod problem;
@@ -18,8 +20,10 @@ pub mod systemd;
 pub mod view;
 mod who;
 
+pub use alarms::{keep_alarms, test as test_alarms};
 pub use desk::Desk;
 pub use listing::{DEFAULT_LIMIT, MOST};
+pub use notice::keep_notices;
 pub use observed::ObservedLedger;
 pub use problem::ApiProblem;
 pub use reload::{LevelSwitch, ReloadView, Reloader};

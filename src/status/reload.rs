@@ -38,6 +38,7 @@ fn sections(config: &Config) -> Vec<(&'static str, String)> {
         ("document_types", format!("{:?}", config.document_types)),
         ("delivery.alarm_after", format!("{:?}", config.delivery.alarm_after)),
         ("status.contact", format!("{:?}", status.contact)),
+        ("alarms", format!("{:?}", config.alarms)),
         ("status.time_zone", format!("{:?}", status.time_zone)),
         ("inbox", format!("{:?}", config.inboxes)),
         ("redox", format!("{:?}", config.redox)),
@@ -52,7 +53,8 @@ fn sections(config: &Config) -> Vec<(&'static str, String)> {
 }
 
 /// Those of [`sections`] that are applied while deliveries go on.
-const LIVE: [&str; 5] = ["log.level", "document_types", "delivery.alarm_after", "status.contact", "status.time_zone"];
+const LIVE: [&str; 6] =
+    ["alarms", "log.level", "document_types", "delivery.alarm_after", "status.contact", "status.time_zone"];
 
 /// Reads the configuration again. A bad one changes nothing.
 pub async fn reload(desk: &Desk, by: &str) -> Result<ReloadView, ApiProblem> {
@@ -89,6 +91,7 @@ pub async fn reload(desk: &Desk, by: &str) -> Result<ReloadView, ApiProblem> {
     shown.document_types = new.document_types;
     shown.delivery.alarm_after = new.delivery.alarm_after;
     shown.status.contact = new.status.contact;
+    shown.alarms = new.alarms;
     shown.status.time_zone = new.status.time_zone;
     desk.set_config(shown);
     let message = match (applied.is_empty(), later.is_empty()) {

@@ -19,9 +19,7 @@ pub async fn status(desk: &Desk) -> StatusView {
     desk.catalog.loaded().await;
     let live = desk.live.as_ref();
     let channels = live.map(|live| live.engine.channels()).unwrap_or_default();
-    let mut alarms: Vec<AlarmView> =
-        live.map(|live| live.engine.board().alarms().into_iter().map(AlarmView::from).collect()).unwrap_or_default();
-    alarms.extend(channels.iter().filter_map(channel_alarm));
+    let alarms = alarms(desk);
     let config = desk.config();
     let folder = config.ledger.clone();
     let size_bytes = tokio::task::spawn_blocking(move || size(&folder)).await.ok();
@@ -38,6 +36,14 @@ pub async fn status(desk: &Desk) -> StatusView {
         alarms,
         ledger: LedgerView { kind: "sled".into(), size_bytes },
     }
+}
+
+/// What a person should look at; nothing while nobody delivers.
+pub fn alarms(desk: &Desk) -> Vec<AlarmView> {
+    let Some(live) = &desk.live else { return Vec::new() };
+    let mut alarms: Vec<_> = live.engine.board().alarms().into_iter().map(AlarmView::from).collect();
+    alarms.extend(live.engine.channels().iter().filter_map(channel_alarm));
+    alarms
 }
 
 fn inboxes(desk: &Desk) -> Vec<InboxView> {
