@@ -10,6 +10,7 @@ pub mod log;
 mod metrics;
 mod observed;
 pub mod openapi;
+mod page;
 mod problem;
 mod reload;
 mod server;

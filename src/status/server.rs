@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{api, desk::Desk, limited::Limited, problem::ApiProblem, who};
+use super::{api, desk::Desk, limited::Limited, page, problem::ApiProblem, who};
 use crate::config::Status;
 
 /// The service's user and the socket's group may use the commands.
@@ -33,11 +33,10 @@ const MOST_CONNECTIONS: usize = 256;
 
 /// Answers until the end. What cannot listen is said once; deliveries go on without it.
 pub async fn serve(desk: Arc<Desk>, settings: Status, shutdown: CancellationToken) {
-    let router = api::router(desk);
-    let socket = over_socket(router.clone(), &settings, shutdown.clone());
+    let socket = over_socket(api::router(Arc::clone(&desk)), &settings, shutdown.clone());
     let tcp = async {
         if let Some(address) = settings.listen {
-            over_tcp(router.clone(), address, shutdown.clone()).await;
+            over_tcp(desk, address, shutdown.clone()).await;
         }
     };
     tokio::join!(socket, tcp);
@@ -83,7 +82,7 @@ fn bind(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn over_tcp(router: Router, address: SocketAddr, shutdown: CancellationToken) {
+async fn over_tcp(desk: Arc<Desk>, address: SocketAddr, shutdown: CancellationToken) {
     if !address.ip().is_loopback() {
         warn!(%address, "nothing listens there: this version has no login yet, and only this machine is answered without one");
         return;
@@ -96,7 +95,14 @@ async fn over_tcp(router: Router, address: SocketAddr, shutdown: CancellationTok
         }
     };
     info!(address = %listener.local_addr().unwrap_or(address), "answering");
-    let router = router.layer(middleware::from_fn(same_machine));
+    let Some(keys) = page::Keys::new(false) else {
+        warn!(%address, "nothing listens there: this machine gives no random numbers");
+        return;
+    };
+    let router = api::routes(Arc::clone(&desk))
+        .merge(page::router(desk, keys))
+        .layer(middleware::from_fn(same_machine))
+        .layer(middleware::from_fn(page::headers));
     let service = router.into_make_service_with_connect_info::<who::Caller>();
     let end = async move { shutdown.cancelled().await };
     axum::serve(Limited::new(listener, MOST_CONNECTIONS), service).with_graceful_shutdown(end).await.ok();
