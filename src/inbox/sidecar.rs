@@ -76,6 +76,11 @@ pub fn parse(bytes: &[u8], is_json: bool) -> Result<Sidecar, Problem> {
     parsed.map_err(|error| bad("sidecar-unreadable", &error.to_string()))
 }
 
+/// Whether this would be understood as a sidecar in TOML.
+pub fn check(bytes: &[u8], default_type: &Coding, types: &BTreeMap<String, Coding>) -> Result<(), Problem> {
+    parse(bytes, false)?.metadata(default_type, types).map(|_| ())
+}
+
 fn bad(code: &'static str, why: &str) -> Problem {
     Problem::new(
         code,

@@ -72,7 +72,7 @@ const stories = {
       assert.ok(note.includes(words.replace(/\s+/g, " ")), `the note says the same: ${words}`);
     }
     assert.equal(await page.locator("main img").count(), 0, "a name is never markup");
-    assert.match(await text(), /<img src=x onerror=alert\(1\)> & "quotes" 100%25 %E2%80%AEfdp\.pdf/);
+    assert.match(await text(), /<img src=x onerror=alert\(1\)> & "quotes" 100% %E2%80%AEfdp\.pdf/);
     await look("needs-somebody");
     await look("needs-somebody-phone", { width: 390, height: 844 });
     await card.getByRole("link", { name: "Its story" }).click();
@@ -89,6 +89,11 @@ const stories = {
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByText("Taken. It is tried again").waitFor();
     await look("taken");
+    // The refused file's story is over; what became of it is a story of its own, found by its name.
+    await page.getByText("is not in the failed folder any more").waitFor();
+    await page.getByRole("link", { name: "Find it by its name" }).click();
+    await page.locator(".tag.ok").waitFor();
+    await page.locator(".rows li", { has: page.locator(".tag.ok") }).getByRole("link").click();
     await page.getByText("Redox accepted it").waitFor();
     await look("story-accepted");
     // The name is known from now on; what may put a document into the chart twice asks all the same.
@@ -102,8 +107,9 @@ const stories = {
   async "hold-and-close"() {
     await go("/");
     await page.locator(".rows a", { hasText: "held.pdf" }).first().waitFor();
-    await page.locator("#sentence", { hasText: "cannot be reached" }).waitFor();
-    await look("cannot-be-reached");
+    await page.locator("#sentence", { hasText: "is paused" }).waitFor();
+    assert.match(await sentence(), /1 document waits/, "and not twice");
+    await look("paused-with-documents");
     await page.locator(".rows a", { hasText: "held.pdf" }).first().click();
     await page.getByText("Hold it").click();
     await page.getByText("It waits for a decision").waitFor();
@@ -131,6 +137,102 @@ const stories = {
     await page.locator("section", { has: page.locator("#accepted") }).getByText("live.pdf").waitFor();
     // What somebody has the pointer on stays where it is.
     writeFileSync(`${home}/seen`, "");
+  },
+  async patients() {
+    await go("/");
+    await page.getByRole("link", { name: "Patients" }).click();
+    await look("patients-empty");
+    const find = async (text) => {
+      await page.getByLabel("Name, number or birth date").fill(text);
+      await page.getByRole("button", { name: "Find", exact: true }).click();
+      await page.waitForURL((url) => url.searchParams.get("text") === text);
+      return page.locator(".people li").count();
+    };
+    assert.equal(await find("nobody"), 0);
+    assert.match(await text(), /Nobody on the list is like that/);
+    for (const asked of ["oka", "OKAFOR chi", "0000000077", "1985-03-01"]) assert.equal(await find(asked), 1, asked);
+    assert.equal(await find("00000000"), 3);
+    assert.match(await text(), /Timothy Paul\n?.*has a folder/s);
+    assert.match(await text(), /dóttir <b>/);
+    await look("patients");
+    await page.getByRole("button", { name: "Make the folder of Okafor, Chidi" }).click();
+    await page.getByText("The folder is there.").waitFor();
+    assert.ok((await text()).includes(`${home}/inbox/0000000077 Okafor`));
+    await look("patients-made");
+    // The document lands, lacks its description, and is given one.
+    await go("/");
+    await page.getByRole("link", { name: "Describe it" }).first().waitFor();
+    await look("waits-for-description");
+    await page.getByRole("link", { name: "Describe it" }).first().click();
+    await look("describe");
+    await look("describe-phone", { width: 390, height: 844 });
+    await page.getByLabel("Title").fill('Letter "from" cardiology');
+    await page.getByLabel("Type").selectOption({ label: "Referral note" });
+    await page.getByLabel("NPI").fill("1234567890");
+    await page.getByLabel("Family name").fill("Adams");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("is not a valid National Provider Identifier").waitFor();
+    await look("describe-wrong");
+    // What was typed is still there.
+    assert.equal(await page.getByLabel("Title").inputValue(), 'Letter "from" cardiology');
+    await page.getByLabel("NPI").fill("1234567893");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Taken. The description is written").waitFor();
+    complaints.length = 0;
+  },
+  async login() {
+    // Programs are told so, and nobody sees anything.
+    const bare = await browser.request.get(`${url}/api/v1/deliveries`, { headers: { accept: "application/json" } });
+    assert.equal(bare.status(), 401);
+    assert.equal((await browser.request.get(`${url}/metrics`, { headers: { accept: "*/*" } })).status(), 401);
+    assert.equal((await browser.request.get(`${url}/healthz`)).status(), 200);
+    await go("/documents?state=rejected");
+    await page.waitForURL(/login\?next=/);
+    await look("login");
+    const enter = async (password) => {
+      await page.getByLabel("Name", { exact: true }).fill("Grace Adams");
+      await page.getByLabel("Password").fill(password);
+      await page.getByRole("button", { name: "Log in" }).click();
+    };
+    await enter("wrong horse battery");
+    await page.getByText("The name or the password is not right.").waitFor();
+    await look("login-wrong");
+    await enter("correct horse battery");
+    await page.waitForURL(/documents\?state=rejected/);
+    const [cookie] = (await browser.cookies()).filter((each) => each.name === "chartdrop");
+    assert.deepEqual([cookie.httpOnly, cookie.secure, cookie.sameSite], [true, true, "Strict"]);
+    await page.locator(".rows").getByRole("link", { name: "referral.pdf" }).click();
+    await look("logged-in");
+    // Whoever has logged in is not asked for a name.
+    await page.getByRole("button", { name: "Log out" }).waitFor();
+    writeFileSync(`${home}/inbox/bixby/second.pdf`, readFileSync(`${home}/failed/bixby/referral.pdf`));
+    await go("/");
+    await page.locator("section", { has: page.locator("#accepted") }).getByText("second.pdf").click();
+    await page.getByRole("link", { name: "Send again" }).click();
+    assert.equal(await page.getByLabel("Your name").count(), 0);
+    await page.getByRole("button", { name: "Send again" }).click();
+    await page.getByText("Taken. It is sent as a new message").waitFor();
+    await page.getByText("by Grace Adams").waitFor();
+    // Logging out ends the session at the service, not in the browser alone.
+    await page.getByRole("button", { name: "Log out" }).click();
+    await page.waitForURL(/login/);
+    const after = await browser.request.get(`${url}/api/v1/status`, { headers: { cookie: `chartdrop=${cookie.value}` } });
+    assert.equal(after.status(), 401);
+    await enter("correct horse battery");
+    await page.locator("#sentence").waitFor();
+    writeFileSync(`${home}/logged-in`, "");
+    while (!existsSync(`${home}/removed`)) await new Promise((done) => setTimeout(done, 20));
+    await go("/");
+    await page.waitForURL(/login/);
+    // Too many tries have to wait, also with the right password.
+    for (let n = 0; n < 6; n++) {
+      const answered = page.waitForResponse((answer) => answer.request().method() === "POST");
+      await enter("wrong horse battery");
+      await answered;
+      await page.locator("#problem").waitFor();
+    }
+    await page.getByText("Too many tries").waitFor();
+    complaints.length = 0;
   },
   async "search-and-keyboard"() {
     await go("/");
@@ -211,6 +313,8 @@ try {
   console.error(error);
   if (pictures) await page.screenshot({ path: `${pictures}/failed-${what}.png`, fullPage: true }).catch(() => {});
   console.error(await page.locator("body").innerText().catch(() => ""));
+  const waiting = await browser.request.get(`${url}/api/v1/waiting`).catch(() => undefined);
+  console.error(await waiting?.text(), await page.evaluate("document.readyState").catch(() => ""));
   process.exitCode = 1;
 } finally {
   await browser.close();

@@ -9,6 +9,7 @@ mod support;
 
 use std::{
     fs,
+    io::Write,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -106,7 +107,7 @@ fn a_person_tries_again_holds_releases_and_closes() {
     fs::write(desk.clinic.path("failed/bixby/referral.pdf.toml"), "title = \"Referral\"\n").unwrap();
     desk.browse("retry");
     desk.clinic.wait_for_file("done/bixby/referral.pdf.receipt.json");
-    desk.clinic.fault("create:status=503");
+    assert!(desk.clinic.command(&["pause", "Staging/redox-fhir-sandbox"]).status.success());
     desk.drop_good("held.pdf");
     desk.browse("hold-and-close");
     desk.clinic.wait_for_file("failed/bixby/held.pdf.reason.txt");
@@ -138,6 +139,88 @@ fn a_page_is_found_on_by_keyboard_and_search_and_a_phone_shows_it_whole() {
     desk.drop_wrong(&format!("{}.pdf", "a-very-long-name-without-a-space-".repeat(6)));
     desk.browse("search-and-keyboard");
     desk.browse("other-pages");
+}
+
+const ROSTER: &str = "identifier,family,given,birth_date,gender\n\
+    0000000001,Bixby,Timothy Paul,2008-01-06,male\n\
+    0000000077,Okafor,Chidi,1985-03-01,\n\
+    0000000078,O\u{e9}lafsd\u{f3}ttir <b>,J\u{f3}na,1990-12-31,female\n";
+
+#[test]
+fn nobody_has_to_write_toml() {
+    let mut clinic = Clinic::new(&[]);
+    clinic.drop_file("patients.csv", ROSTER);
+    clinic.inbox = "settle = \"100ms\"\nincomplete_after = \"1h\"\nsidecar = \"required\"\nroster = \"patients.csv\"\n[inbox.patient]\nidentifier_system = \"urn:redox:health-one:MR\"\nfolder_pattern = '^(?<identifier>[0-9]{10})'\n".into();
+    let desk = Desk::new(clinic, "");
+    let clinic = &desk.clinic;
+    std::thread::scope(|scope| {
+        let browsing = scope.spawn(|| desk.browse("patients"));
+        let is_made = || clinic.has("inbox/0000000077 Okafor/patient.toml") || browsing.is_finished();
+        clinic.wait_for("the folder", is_made);
+        clinic.drop_file("inbox/0000000077 Okafor/letter.pdf", pdf("letter"));
+        browsing.join().unwrap();
+    });
+    clinic.wait_for_file("done/0000000077 Okafor/letter.pdf.receipt.json");
+    let sidecar = fs::read_to_string(clinic.path("done/0000000077 Okafor/letter.pdf.toml")).unwrap();
+    assert!(sidecar.contains("title = 'Letter \"from\" cardiology'"), "{sidecar}");
+    let bundle = clinic.accepted()[0].to_string();
+    for part in ["Okafor", "1985-03-01", "57133-1", "from\\\" cardiology", "1234567893"] {
+        assert!(bundle.contains(part), "{part}: {bundle}");
+    }
+}
+
+/// `chartdrop user …`, with a line on its standard input.
+fn user(config: &Path, arguments: &[&str], line: &str) -> (bool, String) {
+    let mut child = chartdrop()
+        .arg("user")
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn over_tls_only_users_come_in_and_act_under_their_own_name() {
+    let clinic = Clinic::new(&[]);
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(clinic.path("tls.key"))
+        .arg("-out")
+        .arg(clinic.path("tls.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let desk = Desk::new(clinic, "tls_certificate = \"tls.pem\"\ntls_key = \"tls.key\"\nusers = \"users.toml\"\n");
+    let (ok, said) = user(&desk.config, &["add", "Grace Adams"], "short\n");
+    assert!(!ok && said.contains("at least 12 letters"), "{said}");
+    let (ok, said) = user(&desk.config, &["add", "Grace Adams"], "correct horse battery\n");
+    assert!(ok && said.contains("Grace Adams may log in"), "{said}");
+    assert_eq!(user(&desk.config, &["list", "--json"], "").1, "[\n  \"Grace Adams\"\n]\n");
+    let stored = fs::read_to_string(desk.clinic.path("users.toml")).unwrap();
+    assert!(stored.contains("$argon2id$") && !stored.contains("battery"), "{stored}");
+    desk.drop_wrong("referral.pdf");
+    std::thread::scope(|scope| {
+        let browsing = scope.spawn(|| desk.browse("login"));
+        let is_seen = || desk.clinic.has("logged-in") || browsing.is_finished();
+        desk.clinic.wait_for("the browser to be in", is_seen);
+        let (ok, said) = user(&desk.config, &["remove", "Grace Adams"], "");
+        assert!(ok && said.contains("Open sessions end"), "{said}");
+        fs::write(desk.clinic.path("removed"), "").unwrap();
+        browsing.join().unwrap();
+    });
+    let (_, said) = user(&desk.config, &["list"], "");
+    assert_eq!(said, "Nobody may log in yet.\n");
+    let shown = chartdrop().args(["history", "--json", "--config"]).arg(&desk.config).output().unwrap();
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("\"by\": \"Grace Adams\""), "{shown:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{
     guard::Visitor,
     render,
     shell::{Shell, moment},
-    today::{Row, row},
+    today::{Row, row, still_failed},
     words,
 };
 use crate::{
@@ -144,10 +144,14 @@ struct Story {
     done: &'static str,
     tone: &'static str,
     state: String,
+    /// It failed, and was put back or taken away since.
+    is_over: bool,
     what: String,
     todo: String,
     actions: Vec<Action>,
     steps: Vec<Step>,
+    /// Some times say their day as well.
+    has_days: bool,
     next: String,
     details: Vec<(&'static str, String)>,
 }
@@ -172,12 +176,21 @@ pub async fn story(
     };
     let (now, zone) = moment(&state.desk);
     let (file, folder) = words::split(&view.path);
-    let problem = view.problem.clone();
+    let is_closed = view.problem.as_ref().is_some_and(|problem| problem.code == "closed");
+    let is_over = view.state == DeliveryState::Rejected
+        && !is_closed
+        && still_failed(&state.desk, vec![view.clone()]).await.is_empty();
+    let problem = view.problem.clone().filter(|_| !is_over);
     let steps = view.history.iter().map(|event| Step {
         at: words::clock(event.at, &zone, now),
         what: words::event(&event.event),
         by: event.by.clone().unwrap_or_default(),
-        detail: event.detail.clone().unwrap_or_default(),
+        // Of an end it is a code, which is for support.
+        detail: event
+            .detail
+            .clone()
+            .filter(|_| event.event != "rejected" && event.event != "accepted")
+            .unwrap_or_default(),
         tone: match event.event.as_str() {
             "accepted" => "ok",
             "rejected" | "closed" => "bad",
@@ -185,20 +198,31 @@ pub async fn story(
             _ => "quiet",
         },
     });
+    let steps: Vec<_> = steps.collect();
     let page = Story {
         shell: Shell::of(&state, &visitor, "documents", &file).await,
         done: act::done(&request.done),
         tone: match view.state {
             DeliveryState::Accepted => "ok",
             DeliveryState::Held => "wait",
-            DeliveryState::Rejected => "bad",
-            DeliveryState::Queued | DeliveryState::Sending | DeliveryState::Unknown | DeliveryState::Filing => "quiet",
+            DeliveryState::Rejected if !is_over && !is_closed => "bad",
+            DeliveryState::Rejected
+            | DeliveryState::Queued
+            | DeliveryState::Sending
+            | DeliveryState::Unknown
+            | DeliveryState::Filing => "quiet",
         },
-        state: headline(&view, &zone, now),
+        state: if is_over {
+            "It was not sent then, and is not in the failed folder any more.".into()
+        } else {
+            headline(&view, &zone, now)
+        },
+        is_over,
         what: problem.as_ref().map(|problem| problem.summary.clone()).unwrap_or_default(),
         todo: problem.map(|problem| problem.remedy).unwrap_or_default(),
-        actions: act::actions(&view, &visitor),
-        steps: steps.collect(),
+        actions: if is_over { Vec::new() } else { act::actions(&view, &visitor) },
+        has_days: steps.iter().any(|step| step.at.contains(' ')),
+        steps,
         next: view.next_attempt_at.filter(|at| *at > now).map(|at| words::clock(at, &zone, now)).unwrap_or_default(),
         details: details(&view),
         file,
@@ -218,7 +242,7 @@ fn headline(view: &DeliveryView, zone: &jiff::tz::TimeZone, now: jiff::Timestamp
         DeliveryState::Accepted => {
             format!("Redox accepted it: {}.", words::clock(view.accepted_at.unwrap_or(view.since), zone, now))
         }
-        DeliveryState::Rejected => format!("It is in the failed folder since {since}."),
+        DeliveryState::Rejected => format!("It was not sent. It is in the failed folder since {since}."),
         DeliveryState::Filing => "It is being filed.".into(),
     }
 }

@@ -73,6 +73,11 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// The browser's own word.
+    pub fn browser(&self) -> &str {
+        &self.browser
+    }
+
     /// Whether a form came from a page that this browser was shown.
     pub fn check(&self, keys: &Keys, token: &str) -> Result<(), ApiProblem> {
         match keys.is_token(&self.browser, token) {

@@ -4,8 +4,11 @@
 //! everything, and the browser is told to run and show nothing that is not a file of this program.
 
 mod act;
+mod describe;
 mod documents;
+mod enter;
 mod guard;
+mod patients;
 mod service;
 mod shell;
 mod today;
@@ -17,13 +20,13 @@ use askama::Template;
 use axum::{
     Extension, Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 
-use super::{desk::Desk, problem::ApiProblem};
+use super::{desk::Desk, login::Doors, problem::ApiProblem};
 pub(super) use guard::Keys;
 use guard::Visitor;
 use shell::Shell;
@@ -39,18 +42,24 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub(super) struct PageState {
     pub desk: Arc<Desk>,
     pub keys: Keys,
+    /// Where people log in; without it nobody has to.
+    pub doors: Option<Arc<Doors>>,
 }
 
 type Shared = State<Arc<PageState>>;
 
 /// Every page. The API's routes are not among them.
-pub(super) fn router(desk: Arc<Desk>, keys: Keys) -> Router {
-    let state = Arc::new(PageState { desk, keys });
+pub(super) fn router(desk: Arc<Desk>, keys: Keys, doors: Option<Arc<Doors>>) -> Router {
+    let state = Arc::new(PageState { desk, keys, doors });
     Router::new()
         .route("/", get(today::page))
+        .route("/login", get(enter::page).post(enter::enter))
+        .route("/logout", axum::routing::post(enter::leave))
         .route("/documents", get(documents::page))
         .route("/deliveries/{id}", get(documents::story))
         .route("/deliveries/{id}/{decision}", get(act::ask).post(act::decide))
+        .route("/patients", get(patients::page).post(patients::make))
+        .route("/describe", get(describe::page).post(describe::save))
         .route("/service", get(service::page))
         .route("/service/{destination}/{action}", axum::routing::post(service::act))
         .fallback(nowhere)
@@ -110,13 +119,33 @@ async fn error_page(state: &PageState, visitor: &Visitor, problem: ApiProblem) -
     (status, render(&page)).into_response()
 }
 
+/// Whether a browser asks, and not a program.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")))
+}
+
+/// The word that a browser is known by.
+pub(super) fn browser(headers: &HeaderMap) -> Option<String> {
+    guard::cookie(headers, guard::BROWSER)
+}
+
+/// The way in, and where to go from there.
+pub(super) fn login_path(next: &str) -> String {
+    format!("/login?next={}", coded(next))
+}
+
+/// A text as part of an address.
+fn coded(text: &str) -> String {
+    let code = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(code).collect()
+}
+
 async fn nowhere(State(state): Shared, Extension(visitor): Extension<Visitor>, request: Request) -> Response {
-    let wants_page = request
-        .headers()
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
     let problem = ApiProblem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this address.");
-    match wants_page {
+    match wants_page(request.headers()) {
         true => error_page(&state, &visitor, problem).await,
         false => problem.into_response(),
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use askama::Template;
 use axum::{
     Extension,
-    extract::State,
+    extract::{Query, State},
     response::{IntoResponse, Response},
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -20,6 +20,7 @@ use super::{
     words,
 };
 use crate::{
+    config::{Config, SidecarRule},
     delivery::board::WaitingState,
     status::{
         desk::Desk,
@@ -34,6 +35,8 @@ use crate::{
 const SHOWN: usize = 8;
 /// Documents that need somebody, at most.
 const MOST_CARDS: usize = 50;
+/// Open deliveries that waiting documents are compared with, so that none is shown twice.
+const MOST_OPEN: usize = 200;
 /// Failed deliveries that are looked at: most were put right long ago.
 const MOST_FAILED: usize = 200;
 /// A share that does not answer must not keep the page waiting.
@@ -63,6 +66,8 @@ pub struct Card {
 
 /// A line of a list.
 pub struct Row {
+    /// Where it can be described; empty when it cannot.
+    pub describe: String,
     pub file: String,
     pub why: String,
     pub tag: String,
@@ -82,6 +87,7 @@ pub struct AlarmCard {
 #[template(path = "today.html")]
 struct Today {
     shell: Shell,
+    is_described: bool,
     verdict: Verdict,
     accepted_today: u64,
     alarms: Vec<AlarmCard>,
@@ -94,36 +100,54 @@ struct Today {
     folders: Vec<String>,
 }
 
+/// What was just done.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Done {
+    done: String,
+}
+
 /// `GET /`.
-pub async fn page(State(state): Shared, Extension(visitor): Extension<Visitor>) -> Response {
-    match today(&state, &visitor).await {
+pub async fn page(
+    State(state): Shared,
+    Extension(visitor): Extension<Visitor>,
+    Query(Done { done }): Query<Done>,
+) -> Response {
+    match today(&state, &visitor, done == "described").await {
         Ok(page) => render(&page),
         Err(problem) => error_page(&state, &visitor, problem).await.into_response(),
     }
 }
 
-async fn today(state: &Arc<PageState>, visitor: &Visitor) -> Result<Today, ApiProblem> {
+async fn today(state: &Arc<PageState>, visitor: &Visitor, is_described: bool) -> Result<Today, ApiProblem> {
     let desk = &state.desk;
+    let config = desk.config();
     let (now, zone) = moment(desk);
     let status = snapshot::status(desk).await;
     let waiting = snapshot::waiting(desk).documents;
     let held = page_of(desk, &[DeliveryState::Held], MOST_CARDS + 1).await?;
     let failed = still_failed(desk, page_of(desk, &[DeliveryState::Rejected], MOST_FAILED).await?).await;
     let open = [DeliveryState::Sending, DeliveryState::Unknown, DeliveryState::Queued, DeliveryState::Filing];
-    let open = page_of(desk, &open, SHOWN).await?;
+    let open = page_of(desk, &open, MOST_OPEN).await?;
+    // Between two looks the board still lists what has become a delivery, and so it does while a destination is closed.
+    let is_new = |document: &&WaitingView| {
+        !open.iter().chain(&held).any(|view| view.inbox == document.inbox && view.path == document.path)
+    };
     let accepted = page_of(desk, &[DeliveryState::Accepted], SHOWN).await?;
 
-    let (stuck, moving): (Vec<_>, Vec<_>) = waiting.iter().partition(|document| needs_somebody(document));
+    let (stuck, moving): (Vec<_>, Vec<_>) =
+        waiting.iter().filter(is_new).partition(|document| needs_somebody(document));
     let needed = held.len() + failed.len() + stuck.len();
-    let mut cards: Vec<_> = stuck.iter().map(|document| waiting_card(document, &zone, now)).collect();
+    let mut cards: Vec<_> = stuck.iter().map(|document| waiting_card(document, &config, &zone, now)).collect();
     cards.extend(held.iter().chain(&failed).map(|view| card(view, visitor, &zone, now)));
     cards.truncate(MOST_CARDS);
-    let rows = moving.iter().map(|document| waiting_row(document, now));
+    let rows = moving.iter().map(|document| waiting_row(document, &config, now));
     let rows = open.iter().map(|view| row(view, &zone, now)).chain(rows).take(SHOWN);
     let counts = &status.counts;
     let under_way = counts.queued + counts.sending + counts.unknown + counts.filing;
     let last = accepted.iter().filter_map(|view| view.accepted_at).max();
     Ok(Today {
+        is_described,
         verdict: verdict(&status, needed, under_way + moving.len() as u64, last, &zone, now),
         shell: Shell::of(state, visitor, "today", "Today").await,
         accepted_today: status.inboxes.iter().map(|inbox| inbox.accepted_today).sum(),
@@ -147,7 +171,7 @@ pub async fn page_of(desk: &Desk, states: &[DeliveryState], limit: usize) -> Res
 }
 
 /// Those whose document is still in the failed folder, and that nobody has closed: the others need nobody any more.
-async fn still_failed(desk: &Desk, failed: Vec<DeliveryView>) -> Vec<DeliveryView> {
+pub async fn still_failed(desk: &Desk, failed: Vec<DeliveryView>) -> Vec<DeliveryView> {
     let config = desk.config();
     let of = |view: &DeliveryView| -> Option<PathBuf> {
         let folder = &config.inbox(&view.inbox)?.failed;
@@ -174,7 +198,7 @@ fn needs_somebody(document: &WaitingView) -> bool {
     document.problem.is_some() && document.until.is_none() && document.state == WaitingState::Incomplete.as_str()
 }
 
-fn waiting_card(document: &WaitingView, zone: &TimeZone, now: Timestamp) -> Card {
+fn waiting_card(document: &WaitingView, config: &Config, zone: &TimeZone, now: Timestamp) -> Card {
     let (file, folder) = words::split(&document.path);
     let problem = document.problem.as_ref();
     Card {
@@ -184,9 +208,22 @@ fn waiting_card(document: &WaitingView, zone: &TimeZone, now: Timestamp) -> Card
         since: words::clock(document.since, zone, now),
         what: problem.map(|problem| problem.summary.clone()).unwrap_or_default(),
         todo: problem.map(|problem| problem.remedy.clone()).unwrap_or_default(),
-        actions: Vec::new(),
+        actions: describe(document, config).into_iter().collect(),
         href: String::new(),
     }
+}
+
+/// A document that lacks the description which its inbox asks for can be given one here.
+fn describe(document: &WaitingView, config: &Config) -> Option<Action> {
+    let is_missing = document.problem.is_some()
+        && document.state == WaitingState::Incomplete.as_str()
+        && config.inbox(&document.inbox).is_some_and(|inbox| inbox.sidecar == SidecarRule::Required);
+    is_missing.then(|| Action {
+        label: "Describe it",
+        class: "go",
+        href: format!("/describe?inbox={}&path={}", super::coded(&document.inbox), super::coded(&document.path)),
+        is_direct: false,
+    })
 }
 
 /// A held or failed delivery.
@@ -221,6 +258,7 @@ pub fn row(view: &DeliveryView, zone: &TimeZone, now: Timestamp) -> Row {
         DeliveryState::Queued | DeliveryState::Sending | DeliveryState::Unknown | DeliveryState::Filing => "quiet",
     };
     Row {
+        describe: String::new(),
         file,
         why: [Some(folder), why].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · "),
         tag: words::label(view, zone, now),
@@ -229,10 +267,11 @@ pub fn row(view: &DeliveryView, zone: &TimeZone, now: Timestamp) -> Row {
     }
 }
 
-fn waiting_row(document: &WaitingView, now: Timestamp) -> Row {
+fn waiting_row(document: &WaitingView, config: &Config, now: Timestamp) -> Row {
     let (file, folder) = words::split(&document.path);
     let why = document.problem.as_ref().map(|problem| problem.summary.clone());
     Row {
+        describe: describe(document, config).map(|action| action.href).unwrap_or_default(),
         file,
         why: [Some(folder), why].into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · "),
         tag: words::waiting_label(document, now),

@@ -33,9 +33,11 @@ pub fn documents(n: u64) -> String {
 
 /// The last name of a path, and the folders it is in.
 pub fn split(path: &str) -> (String, String) {
+    // The API writes a plain % as %25, so that a path can be read back; here nobody reads it back.
+    let plain = |text: &str| text.replace("%25", "%");
     match path.rsplit_once('/') {
-        Some((folders, name)) => (name.to_owned(), folders.replace('/', " › ")),
-        None => (path.to_owned(), String::new()),
+        Some((folders, name)) => (plain(name), plain(folders).replace('/', " › ")),
+        None => (plain(path), String::new()),
     }
 }
 
