@@ -17,6 +17,7 @@ mod public_key;
 mod run;
 mod sandbox;
 mod source;
+mod user;
 mod verify;
 
 use std::path::PathBuf;
@@ -78,6 +79,9 @@ enum Command {
     Reload,
     /// Count what was put in and what became of it, and tell what does not add up (chartdrop must be stopped).
     Verify(verify::Args),
+    /// Who may log in to the page.
+    #[command(subcommand)]
+    User(user::Args),
     /// Make a key pair for Redox: the private key into a file, the public one to the terminal.
     Keygen(keygen::Args),
     /// Print the public half of the configured key, for the Redox dashboard.
@@ -122,6 +126,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<u8> {
         Command::Resume(args) => decide::resume(&cli.config, args).await,
         Command::Reload => decide::reload(&cli.config).await,
         Command::Verify(args) => verify::run(&cli.config, args).await,
+        Command::User(args) => user::run(&cli.config, args),
         Command::Keygen(args) => keygen::run(args).map(|()| DONE),
         Command::PublicKey(args) => public_key::run(&cli.config, args),
         Command::Sandbox(args) => sandbox::run(args, interrupted()).await.map(|()| DONE),

@@ -18,7 +18,7 @@ use std::{
 use regex::Regex;
 use serde::Deserialize;
 
-pub use status::{Log, LogFormat, LogLevel, Status};
+pub use status::{Log, LogFormat, LogLevel, Status, Tls};
 
 use crate::{
     model::{

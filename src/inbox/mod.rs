@@ -24,10 +24,12 @@ pub use open_writers::may_ask_for_others;
 pub use pairing::{Pairing, Role, role};
 pub use patient::{
     checks::{PatientChecks, PatientObjection},
+    folder::{from_file as patient_of_folder, parse as parse_patient},
     roster::{Roster, RosterError},
 };
 pub use scan::{Contents, Listing, scan};
 pub use settle::{Candidate, Observation, Settler, Timing};
+pub use sidecar::check as check_sidecar;
 pub use stray::Waiting;
 pub use watch::Watcher;
 

@@ -80,6 +80,11 @@ pub fn parse(bytes: &[u8], is_json: bool) -> Result<Sidecar, Problem> {
     parsed.map_err(|error| bad(&known::SIDECAR_UNREADABLE, &error.to_string()))
 }
 
+/// Whether this would be understood as a sidecar in TOML.
+pub fn check(bytes: &[u8], default_type: &Coding, types: &BTreeMap<String, Coding>) -> Result<(), Problem> {
+    parse(bytes, false)?.metadata(default_type, types).map(|_| ())
+}
+
 fn bad(kind: &ProblemKind, why: &str) -> Problem {
     let end = if why.ends_with('?') { "" } else { "." };
     kind.because(format!("The document's sidecar (the small text file that describes it) cannot be used: {why}{end}"))

@@ -74,8 +74,14 @@ pub struct HealthView {
     pub reasons: Vec<String>,
 }
 
-/// Every endpoint.
+/// Every endpoint, and an answer for every other address.
 pub fn router(desk: Arc<Desk>) -> Router {
+    routes(desk)
+        .fallback(|| async { ApiProblem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this address.") })
+}
+
+/// Every endpoint.
+pub(super) fn routes(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/waiting", get(waiting))
@@ -89,7 +95,6 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .fallback(|| async { ApiProblem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this address.") })
         .method_not_allowed_fallback(|| async {
             ApiProblem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -150,8 +155,20 @@ pub(super) async fn decide(
 ) -> Answer<DecisionView> {
     let request: DecisionRequest = read(&body)?;
     let by = by(&caller, &request)?;
-    let reason = request.reason.map(|reason| one_line(&reason, LONGEST_REASON)).filter(|reason| !reason.is_empty());
-    let decision = match decision.as_str() {
+    decided(&desk, &id, &decision, &by, request.reason).await.map(Json)
+}
+
+/// Carries out a person's decision: the way of the API and of the page.
+pub(super) async fn decided(
+    desk: &Arc<Desk>,
+    id: &str,
+    decision: &str,
+    by: &str,
+    reason: Option<String>,
+) -> Result<DecisionView, ApiProblem> {
+    let (by, id, desk) = (one_line(by, LONGEST_NAME), id.to_owned(), Arc::clone(desk));
+    let reason = reason.map(|reason| one_line(&reason, LONGEST_REASON)).filter(|reason| !reason.is_empty());
+    let decision = match decision {
         "retry" => Decision::Retry,
         "hold" => Decision::Hold { reason },
         "release" => Decision::Release,
@@ -170,7 +187,7 @@ pub(super) async fn decide(
             None => operator::decide(&desk.config(), &*desk.ledger, row.id(), decision, &by).await,
         };
         let (row, message) = decided.map_err(refused)?;
-        Ok(Json(DecisionView { message: message.to_owned(), delivery: DeliveryView::of(&row) }))
+        Ok(DecisionView { message: message.to_owned(), delivery: DeliveryView::of(&row) })
     });
     decided.await.unwrap_or_else(|_| {
         Err(ApiProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "A part of chartdrop ended unexpectedly."))

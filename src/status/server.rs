@@ -23,7 +23,16 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{api, desk::Desk, limited::Limited, problem::ApiProblem, who};
+use super::{
+    api,
+    desk::Desk,
+    limited::Limited,
+    login::{self, Doors},
+    page,
+    problem::ApiProblem,
+    tls::TlsListener,
+    who,
+};
 use crate::config::Status;
 
 /// The service's user and the socket's group may use the commands.
@@ -33,11 +42,10 @@ const MOST_CONNECTIONS: usize = 256;
 
 /// Answers until the end. What cannot listen is said once; deliveries go on without it.
 pub async fn serve(desk: Arc<Desk>, settings: Status, shutdown: CancellationToken) {
-    let router = api::router(desk);
-    let socket = over_socket(router.clone(), &settings, shutdown.clone());
+    let socket = over_socket(api::router(Arc::clone(&desk)), &settings, shutdown.clone());
     let tcp = async {
         if let Some(address) = settings.listen {
-            over_tcp(router.clone(), address, shutdown.clone()).await;
+            over_tcp(desk, &settings, address, shutdown.clone()).await;
         }
     };
     tokio::join!(socket, tcp);
@@ -83,11 +91,18 @@ fn bind(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn over_tcp(router: Router, address: SocketAddr, shutdown: CancellationToken) {
-    if !address.ip().is_loopback() {
-        warn!(%address, "nothing listens there: this version has no login yet, and only this machine is answered without one");
+/// Loopback without users answers everybody on this machine; users have to log in. The configuration has seen to it that
+/// other addresses have users and a certificate.
+async fn over_tcp(desk: Arc<Desk>, settings: &Status, address: SocketAddr, shutdown: CancellationToken) {
+    let is_loopback = address.ip().is_loopback();
+    if !is_loopback && (settings.tls.is_none() || settings.users.is_none()) {
+        warn!(%address, "nothing listens there: other machines are answered over TLS and to users alone");
         return;
     }
+    let Some(keys) = page::Keys::new(settings.tls.is_some()) else {
+        warn!(%address, "nothing listens there: this machine gives no random numbers");
+        return;
+    };
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -95,31 +110,60 @@ async fn over_tcp(router: Router, address: SocketAddr, shutdown: CancellationTok
             return;
         }
     };
-    info!(address = %listener.local_addr().unwrap_or(address), "answering");
-    let router = router.layer(middleware::from_fn(same_machine));
+    let bound = listener.local_addr().unwrap_or(address);
+    let doors = settings.users.clone().map(Doors::new);
+    let mut router = api::routes(Arc::clone(&desk)).merge(page::router(desk, keys, doors.clone()));
+    if let Some(doors) = doors {
+        router = router.layer(middleware::from_fn_with_state(doors, login::guard));
+    }
+    // With a certificate the browser itself sees to it that the name is ours.
+    let names = if settings.tls.is_some() { Names::Any } else { Names::ThisMachine };
+    let router = router
+        .layer(middleware::from_fn(move |request, next| same_site(names, request, next)))
+        .layer(middleware::from_fn(page::headers));
     let service = router.into_make_service_with_connect_info::<who::Caller>();
     let end = async move { shutdown.cancelled().await };
-    axum::serve(Limited::new(listener, MOST_CONNECTIONS), service).with_graceful_shutdown(end).await.ok();
+    let listener = Limited::new(listener, MOST_CONNECTIONS);
+    match settings.tls.clone() {
+        None => {
+            info!(address = %bound, "answering");
+            axum::serve(listener, service).with_graceful_shutdown(end).await.ok();
+        }
+        Some(tls) => match TlsListener::new(listener, tls) {
+            Ok(listener) => {
+                info!(address = %bound, "answering over TLS");
+                axum::serve(listener, service).with_graceful_shutdown(end).await.ok();
+            }
+            Err(why) => warn!(%address, "nothing listens there: {why}. Deliveries go on"),
+        },
+    }
+}
+
+/// What a request may call this machine.
+#[derive(Clone, Copy)]
+enum Names {
+    ThisMachine,
+    Any,
 }
 
 /// A page of another site, opened in a browser on this machine, must not steer chartdrop: neither by a name that leads
 /// here, nor by a form.
-async fn same_machine(request: Request, next: Next) -> Response {
-    if is_from_here(request.method(), request.headers()) {
+async fn same_site(names: Names, request: Request, next: Next) -> Response {
+    if is_from_here(names, request.method(), request.headers()) {
         return next.run(request).await;
     }
-    ApiProblem::new(StatusCode::FORBIDDEN, "other-site", "Only this machine's own pages are answered here.")
+    ApiProblem::new(StatusCode::FORBIDDEN, "other-site", "Only pages of chartdrop itself are answered here.")
         .into_response()
 }
 
-fn is_from_here(method: &Method, headers: &HeaderMap) -> bool {
+fn is_from_here(names: Names, method: &Method, headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(host) = text(header::HOST) else { return false };
     let name = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
         .map_or(host, |(name, _)| name);
-    if !["localhost", "127.0.0.1", "[::1]"].contains(&name) {
+    if matches!(names, Names::ThisMachine) && !["localhost", "127.0.0.1", "[::1]"].contains(&name) {
         return false;
     }
     let is_ours = |origin: &str| origin.split_once("://").is_some_and(|(_, origin)| origin == host);
@@ -134,8 +178,12 @@ mod tests {
     use super::*;
 
     fn asked(method: Method, headers: &[(&'static str, &'static str)]) -> bool {
+        asked_of(Names::ThisMachine, method, headers)
+    }
+
+    fn asked_of(names: Names, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        is_from_here(&method, &headers)
+        is_from_here(names, &method, &headers)
     }
 
     #[test]
@@ -149,5 +197,8 @@ mod tests {
         assert!(!asked(Method::POST, &[("host", "127.0.0.1:8780"), ("origin", "http://evil.example")]));
         assert!(!asked(Method::POST, &[("host", "127.0.0.1:8780"), ("origin", "null")]));
         assert!(!asked(Method::POST, &[("host", "127.0.0.1:8780"), ("sec-fetch-site", "cross-site")]));
+        let there = ("host", "charts.clinic.example");
+        assert!(asked_of(Names::Any, Method::POST, &[there, ("origin", "https://charts.clinic.example")]));
+        assert!(!asked_of(Names::Any, Method::POST, &[there, ("origin", "https://evil.example")]));
     }
 }

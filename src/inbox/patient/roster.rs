@@ -12,7 +12,7 @@ use std::{
 use csv::{ErrorKind, StringRecord, Trim};
 use tracing::{error, info};
 
-use super::names::{difference, union};
+use super::names::{difference, union, words};
 use crate::{
     config::{Inbox, strict::nearest, units::Date},
     model::document::{Gender, Identifier, Patient},
@@ -163,6 +163,38 @@ impl Roster {
     /// How many patients are on it.
     pub fn size(&self) -> usize {
         self.patients.values().map(Vec::len).sum()
+    }
+
+    /// Patients whom every word of a text fits: part of a name, the beginning of the number, or the birth date. At most
+    /// `limit`, by name; a number's system is empty where the list does not say it.
+    pub fn search(&self, text: &str, limit: usize) -> Vec<Patient> {
+        let asked: Vec<_> = text.split_whitespace().map(|word| (word, words(word).concat())).collect();
+        let fits = |number: &str, patient: &Patient| {
+            let given = patient.given.iter().map(String::as_str);
+            let names: Vec<_> = patient.family.as_deref().into_iter().chain(given).flat_map(words).collect();
+            let born = |form: &str| patient.birth_date.map(|date| date.strftime(form).to_string());
+            let born = [born("%Y-%m-%d"), born("%d.%m.%Y"), born("%m/%d/%Y")];
+            asked.iter().all(|(raw, plain)| {
+                number.starts_with(raw)
+                    || born.iter().flatten().any(|date| date == raw)
+                    || (!plain.is_empty() && names.iter().any(|name| name.starts_with(plain)))
+            })
+        };
+        let mut found = Vec::new();
+        for (number, rows) in &self.patients {
+            found.extend(rows.iter().filter(|listed| fits(number, &listed.patient)).map(|listed| {
+                let system = listed.system.clone().unwrap_or_default();
+                let identifier = vec![Identifier { system, value: number.clone(), kind: None }];
+                Patient { identifier, ..listed.patient.clone() }
+            }));
+        }
+        let order = |patient: &Patient| {
+            let number = patient.identifier.first().map(|number| number.value.clone());
+            (patient.family.as_deref().map(str::to_lowercase), patient.given.clone(), number)
+        };
+        found.sort_by_cached_key(order);
+        found.truncate(limit);
+        found
     }
 
     /// Whether some patient has a number. `system`: whose numbers the list has where it does not say.
