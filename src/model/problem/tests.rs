@@ -119,7 +119,11 @@ fn no_problem_is_made_without_an_entry_of_the_catalogue() {
             let code = literal.split('"').next().unwrap();
             let is_ours = !path.components().any(|part| part.as_os_str() == "sandbox");
             assert!(
-                !is_ours || find(code).is_some() || code.contains('_') || code.to_uppercase() == code,
+                !is_ours
+                    || find(code).is_some()
+                    || ["test", "summary"].contains(&code)
+                    || code.contains('_')
+                    || code.to_uppercase() == code,
                 "{}: {code}",
                 path.display()
             );
