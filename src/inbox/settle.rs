@@ -162,7 +162,7 @@ pub struct Observation {
     /// The change time of the one that has been there longest, nanoseconds since 1970; what waits for a person included.
     pub oldest: Option<i128>,
     /// Documents that were not handed out, and when they may be; `None` while their folder cannot be read. At most
-    /// [`MOST_LISTED`].
+    /// 10,000.
     pub waiting: Vec<(RelPath, Option<Instant>)>,
     /// What is not a document, and has waited long enough that a person should look at it.
     pub strays: Vec<Waiting>,

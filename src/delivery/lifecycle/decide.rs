@@ -189,14 +189,12 @@ fn close(row: Delivery, by: &str, reason: &str, is_present: bool, facts: Facts) 
 fn taken_away(row: Delivery, by: &str, facts: Facts) -> Decided {
     let maybe_sent = row.sends > 0;
     let (summary, remedy) = if maybe_sent {
-        (
-            "It was taken out of the inbox before it was known whether it had arrived.",
-            "Look into the patient's chart before you drop it again.",
-        )
+        (known::TAKEN_AWAY.example, known::TAKEN_AWAY.remedy)
     } else {
         ("It was taken out of the inbox before it was sent.", "Nothing. If it should be sent, drop it again.")
     };
-    let reason = Reason { code: "taken-away".into(), summary: summary.into(), remedy: remedy.into(), maybe_sent };
+    let reason =
+        Reason { code: known::TAKEN_AWAY.code.into(), summary: summary.into(), remedy: remedy.into(), maybe_sent };
     let filing = Filing { to: None, filed: Some(facts.now) };
     let stage = Stage::Rejected(Rejected { at: facts.now, reason, upload: None, filing });
     decided(row, stage, "taken-away", by, "Its document is not in the inbox any more: this delivery is ended.")
