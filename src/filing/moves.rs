@@ -42,6 +42,8 @@ pub fn take(from: &Spot, to: &Spot, expected: Option<&FileState>, access: &Acces
     let Some(found) = from.stat()? else { return arrived(to, expected, access) };
     if let Some(expected) = expected
         && !is_expected(expected, &found.state, from)?
+        // A second name that an ended try has given it moved its change time.
+        && !(expected.same_after_rename(&found.state) && has_name(to, &found.state)?)
     {
         return Ok(Fate::Changed);
     }
@@ -61,6 +63,11 @@ fn is_expected(expected: &FileState, found: &FileState, spot: &Spot) -> io::Resu
     Ok(expected.same_on_share(found) && (expected.dev != found.dev || spot.folder().network_filesystem()?.is_some()))
 }
 
+/// Whether a name leads to this very file.
+fn has_name(spot: &Spot, state: &FileState) -> io::Result<bool> {
+    Ok(spot.stat()?.is_some_and(|there| there.state.is_same_file(state)))
+}
+
 /// Nothing has the name: whether an earlier try has moved it.
 pub fn arrived(to: &Spot, expected: Option<&FileState>, access: &Access) -> io::Result<Fate> {
     let (Some(expected), Some(there)) = (expected, to.stat()?) else { return Ok(Fate::Gone) };
@@ -77,6 +84,7 @@ fn take_file(from: &Spot, to: &Spot, expected: Option<&FileState>, access: &Acce
     let original = Info::of_file(&file)?;
     if let Some(expected) = expected
         && !is_expected(expected, &original.state, from)?
+        && !(expected.same_after_rename(&original.state) && has_name(to, &original.state)?)
     {
         return Ok(Fate::Changed);
     }
