@@ -42,7 +42,8 @@ fn daemon_at(clinic: &Clinic, clock: &Clock) -> Daemon {
 /// SIGTERM, and the end.
 fn end(mut daemon: Daemon) {
     daemon.signal(Signal::TERM);
-    assert_eq!(daemon.wait().code(), Some(0));
+    // `None`: told to end before it could listen for that.
+    assert!(matches!(daemon.wait().code(), Some(0) | None));
 }
 
 // Answers that are lost.
