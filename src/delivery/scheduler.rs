@@ -222,9 +222,10 @@ impl InboxLoop {
                     mounts = listing.mounts.clone();
                     self.waits.retain(|path, _| listing.entries.contains_key(path));
                     let mut found = self.settler.observe(listing, now, BATCH);
-                    self.sound(found.documents + found.strays.len(), found.oldest);
                     self.show(listing, &found, now - began, watcher.overflows());
+                    // Before the alarm, which says why they wait.
                     self.strays = std::mem::take(&mut found.strays);
+                    self.sound(found.documents + self.strays.len(), found.oldest);
                     self.queue.extend(found.ready);
                     if matches!(self.mode, Mode::Once { .. }) && self.is_empty(found.documents) {
                         break;
