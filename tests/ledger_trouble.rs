@@ -762,7 +762,7 @@ fn a_receipt_that_cannot_be_read_stops_intake() {
     assert_eq!(clinic.run_once(), 0);
     assert_eq!(times(&clinic, &pdf("b")), 1);
     assert_eq!(clinic.receipt("done/bixby/again.pdf.receipt.json")["status"], "duplicate");
-    assert_eq!(row(&clinic, "history", "\\xff\\xfe.pdf")["state"], "rejected");
+    assert_eq!(row(&clinic, "history", "%FF%FE.pdf")["state"], "rejected");
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Page<'_> {
                 .map(|document| {
                     let why = document.problem.as_ref().map(|problem| escape(&problem.summary)).unwrap_or_default();
                     let until = document.until.map(|at| format!("until {}", time(at, self.zone))).unwrap_or_default();
-                    let place = format!("  {}: {}", document.inbox, escape(&document.path));
+                    let place = format!("  {}: {}", document.inbox, output::path(&document.path));
                     vec![place, document.state.clone(), format!("for {}", ago(document.since, now)), until, why]
                 })
                 .collect();
@@ -240,7 +240,7 @@ fn line(view: &DeliveryView, zone: &TimeZone) -> String {
         view.state.as_str(),
         time(view.since, zone),
         view.inbox,
-        escape(&view.path)
+        output::path(&view.path)
     );
     if let Some(problem) = &view.problem {
         // Writing to a String never fails.
@@ -315,7 +315,7 @@ fn story(view: &DeliveryView, zone: &TimeZone) -> String {
     let mut rows = Vec::new();
     let mut say = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     say("delivery", view.id.clone());
-    say("document", format!("{}: {}", view.inbox, escape(&view.path)));
+    say("document", format!("{}: {}", view.inbox, output::path(&view.path)));
     if let Some(size) = view.size {
         say("size", size_words(size));
     }

@@ -7,6 +7,8 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::model::{path::RelPath, words::display_name};
+
 /// The output could not be written, and this was said.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -46,6 +48,13 @@ pub fn escape(text: &str) -> String {
         }
     }
     safe
+}
+
+/// A path as the API and the ledger spell it, as a person reads it: `50%25.pdf` is `50%.pdf`. The API keeps its spelling, which
+/// names exactly one file.
+pub fn path(stored: &str) -> String {
+    let read: Option<RelPath> = serde_json::from_value(serde_json::Value::from(stored)).ok();
+    read.map_or_else(|| escape(stored), |path| display_name(path.as_path()))
 }
 
 /// Lines in columns, each as wide as its widest cell; the last is never padded.

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     config::{Config, Inbox},
     inbox::{Candidate, Identified, InboxDir, Pairing, PatientChecks, Rules, Settler, Timing, Waiting, identify, scan},
-    model::words::display_name,
     model::{
         document::{Document, Key, Patient},
         path::RelPath,
@@ -181,12 +180,12 @@ fn examine(config: &Config, wanted: &[(String, Option<RelPath>)]) -> anyhow::Res
 
 fn line(root: &InboxDir, rules: Rules<'_>, candidate: &Candidate) -> Line {
     let sidecar = match &candidate.pairing {
-        Pairing::With(sidecar) => Some(display_name(sidecar.as_path())),
+        Pairing::With(sidecar) => Some(sidecar.to_string()),
         Pairing::Alone | Pairing::Ambiguous => None,
     };
     let blank = Line {
         inbox: rules.inbox.name.clone(),
-        path: display_name(candidate.path.as_path()),
+        path: candidate.path.to_string(),
         action: Action::Send,
         problem: None,
         delivery: None,
@@ -230,7 +229,7 @@ fn view(problem: Problem) -> ProblemView {
 fn stray_line(inbox: &Inbox, stray: Waiting) -> Line {
     Line {
         inbox: inbox.name.clone(),
-        path: display_name(stray.path.as_path()),
+        path: stray.path.to_string(),
         action: Action::Wait,
         problem: Some(view(stray.problem)),
         delivery: None,
@@ -263,7 +262,7 @@ fn words(lines: &[Line]) -> String {
     for line in lines {
         rows.push(vec![
             line.action.words().to_owned(),
-            format!("{}: {}", line.inbox, escape(&line.path)),
+            format!("{}: {}", line.inbox, output::path(&line.path)),
             line.patient.as_ref().map(whose).unwrap_or_default(),
             line.kind.as_deref().map(escape).unwrap_or_default(),
         ]);
@@ -271,7 +270,7 @@ fn words(lines: &[Line]) -> String {
     text.push_str(&table(&rows));
     for line in lines {
         if let Some(problem) = &line.problem {
-            let (path, summary, remedy) = (escape(&line.path), escape(&problem.summary), escape(&problem.remedy));
+            let (path, summary, remedy) = (output::path(&line.path), escape(&problem.summary), escape(&problem.remedy));
             text.push_str(&format!("\n{}: {path} ({})\n    {summary}\n    {remedy}\n", line.inbox, problem.code));
         }
     }

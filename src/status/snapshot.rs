@@ -12,7 +12,6 @@ use crate::delivery::{
     ChannelReport,
     board::{InboxState, WaitingDocument},
 };
-use crate::model::words::display_name;
 
 /// How `GET /api/v1/status` answers.
 pub async fn status(desk: &Desk) -> StatusView {
@@ -122,7 +121,7 @@ pub fn waiting(desk: &Desk) -> WaitingListView {
     for (inbox, state) in live.engine.board().inboxes() {
         let view = |document: WaitingDocument| WaitingView {
             inbox: inbox.clone(),
-            path: display_name(document.path.as_path()),
+            path: document.path.to_string(),
             size: document.size,
             since: document.since,
             state: document.state_at(now).as_str().into(),

@@ -11,7 +11,6 @@ use crate::{
         held_problem,
     },
     ledger::{Accepted, Delivery, HistoryEntry, Rejected, Stage, Then},
-    model::words::display_name,
 };
 
 /// The state of a delivery.
@@ -341,7 +340,7 @@ impl DeliveryView {
         Self {
             id: row.id().to_string(),
             inbox: row.place.inbox.clone(),
-            path: display_name(row.place.path.as_path()),
+            path: row.place.path.to_string(),
             size: row.document.as_ref().map(|document| document.content.size),
             state,
             since: since(row),
@@ -351,7 +350,7 @@ impl DeliveryView {
             unconfirmed: row.uncertain,
             created_at: row.first_seen,
             accepted_at,
-            filed_as: filing.and_then(|filing| filing.to.as_ref()).map(|to| display_name(to.path.as_path())),
+            filed_as: filing.and_then(|filing| filing.to.as_ref()).map(|to| to.path.to_string()),
             ids: ids(row),
             history: history(row),
             destination: row.key.destination.0.clone(),

@@ -72,7 +72,7 @@ const stories = {
       assert.ok(note.includes(words.replace(/\s+/g, " ")), `the note says the same: ${words}`);
     }
     assert.equal(await page.locator("main img").count(), 0, "a name is never markup");
-    assert.match(await text(), /<img src=x onerror=alert\(1\)> & "quotes" 100% \\u\{202e\}fdp\.pdf/);
+    assert.match(await text(), /<img src=x onerror=alert\(1\)> & "quotes" 100% %E2%80%AEfdp\.pdf/);
     await look("needs-somebody");
     await look("needs-somebody-phone", { width: 390, height: 844 });
     await card.getByRole("link", { name: "Its story" }).click();
